@@ -1,0 +1,77 @@
+"""What can happen to a run, as events: the lines of the journal and the body of the ingest operation.
+
+An event carries `seq`, its number within one source (one journal), counted from 1. A store remembers the
+highest number it has applied per source, so that a batch can be sent again without harm.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from mlops_nb.core.records import CellExecution
+from mlops_nb.core.run_state import RunStatus
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", omit_defaults=True):
+    """Base of the events. `ts` is when it happened (ms)."""
+
+    seq: int
+    ts: int
+
+
+class RunStarted(Event, frozen=True, kw_only=True, tag="run"):
+    """The run begins, or goes on (`resume`) in another process."""
+
+    experiment: str
+    name: str
+    user: str = ""
+    tags: dict[str, str] = {}
+    resume: bool = False
+
+
+class MetricLogged(Event, frozen=True, kw_only=True, tag="m"):
+    """One point. `value` is a number, or "NaN", "Infinity", "-Infinity"."""
+
+    key: str
+    value: float | str
+    step: int
+    cell: int | None = None
+
+
+class ParamLogged(Event, frozen=True, kw_only=True, tag="p"):
+    """A param; the first value stays."""
+
+    key: str
+    value: str
+
+
+class TagSet(Event, frozen=True, kw_only=True, tag="g"):
+    """A tag; the last value stays. None removes it."""
+
+    key: str
+    value: str | None = None
+
+
+class ArtifactAdded(Event, frozen=True, kw_only=True, tag="a"):
+    """A file was added. `spool` names the copy beside the journal that is still to be delivered."""
+
+    path: str
+    file_size: int
+    sha256: str
+    spool: str | None = None
+
+
+class CellRan(Event, frozen=True, kw_only=True, tag="c"):
+    """A cell began or ended; the last one of an index stays."""
+
+    cell: CellExecution
+
+
+class RunEnded(Event, frozen=True, kw_only=True, tag="end"):
+    """The run ended."""
+
+    status: RunStatus
+    reason: str | None = None
+
+
+AnyEvent = RunStarted | MetricLogged | ParamLogged | TagSet | ArtifactAdded | CellRan | RunEnded

@@ -1,0 +1,1 @@
+"""Tracking stores: one contract, kept in a database or spoken over HTTP."""

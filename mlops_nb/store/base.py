@@ -1,0 +1,250 @@
+"""The contract of a tracking store. Every store passes the test class `tests/contract/test_store_contract.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import BinaryIO, Generic, TypeVar
+
+import msgspec
+
+from mlops_nb.core.events import AnyEvent
+from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
+from mlops_nb.core.run_state import RunStatus
+
+T = TypeVar("T")
+
+MAX_PAGE = 50_000
+LEASE_SECONDS = 60.0
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Some of the results. `token` continues after them; None: there are no more."""
+
+    items: list[T]
+    token: str | None = None
+
+
+class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs, in which order.
+
+    Attributes:
+        experiment_ids: Only these; None means all.
+        filter: In the language of `core.filters`.
+        text: Free text that the run's name or a tag's value contains, any case.
+        order_by: Clauses such as `metrics.acc DESC`. Ties, and all when empty, by start time descending, then id.
+        lifecycle_stage: None means deleted and active ones.
+        max_results: At most `MAX_PAGE`.
+        page_token: From the last `Page`.
+    """
+
+    experiment_ids: list[str] | None = None
+    filter: str = ""
+    text: str = ""
+    order_by: list[str] = []
+    lifecycle_stage: LifecycleStage | None = LifecycleStage.ACTIVE
+    max_results: int = 1000
+    page_token: str | None = None
+
+
+class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store says of itself. `revision` is the highest revision of any run."""
+
+    revision: int
+    experiment_count: int
+    run_count: int
+
+
+class TrackingStore(ABC):
+    """Where experiments, runs, metrics and artifacts are kept.
+
+    Threads: every method may be called from any thread at the same time.
+    Processes: any number may have the same store open; none ever sees a lock error.
+    Ownership: whoever makes a store closes it; `close` may be called twice.
+    Crash: a method that returned has taken effect and survives the death of this process and of the server's
+        (with SQLite also a power cut, at synchronous=FULL). One that did not return has taken effect wholly or
+        not at all. Artifacts become visible whole.
+    Errors: `NotFound`, `AlreadyExists`, `InvalidInput` for the caller's mistakes; `StoreUnreachable`,
+        `StoreDamaged`, `StoreVersionError` when the store cannot serve.
+    Times: milliseconds since 1970 UTC.
+    """
+
+    # -- experiments
+
+    @abstractmethod
+    def create_experiment(self, name: str, *, artifact_location: str | None = None, tags: Mapping[str, str] | None = None) -> str:
+        """Create an experiment and return its id.
+
+        Raises:
+            AlreadyExists: If an experiment has the name, even a deleted one.
+        """
+
+    @abstractmethod
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """Return an experiment, deleted ones too.
+
+        Raises:
+            NotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def get_experiment_by_name(self, name: str) -> Experiment | None:
+        """Return the experiment of this name, deleted ones too, or None."""
+
+    @abstractmethod
+    def list_experiments(
+        self, *, lifecycle_stage: LifecycleStage | None = LifecycleStage.ACTIVE, max_results: int = 1000, page_token: str | None = None
+    ) -> Page[Experiment]:
+        """Return experiments, newest first, with the number of active runs of each."""
+
+    @abstractmethod
+    def update_experiment(self, experiment_id: str, *, name: str | None = None, lifecycle_stage: LifecycleStage | None = None) -> None:
+        """Rename, delete (its runs too) or restore an experiment.
+
+        Raises:
+            NotFound, AlreadyExists: As their names say.
+        """
+
+    @abstractmethod
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str | None) -> None:
+        """Set a tag of an experiment; None removes it."""
+
+    # -- runs
+
+    @abstractmethod
+    def create_run(
+        self, experiment_id: str, *, name: str = "", user: str = "", start_time: int | None = None, tags: Mapping[str, str] | None = None
+    ) -> Run:
+        """Create a run in state RUNNING, with a new id, and a name where none is given.
+
+        Raises:
+            NotFound: If there is no such active experiment.
+        """
+
+    @abstractmethod
+    def get_run(self, run_id: str) -> Run:
+        """Return a run, deleted ones too.
+
+        Raises:
+            NotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def update_run(
+        self,
+        run_id: str,
+        *,
+        name: str | None = None,
+        status: RunStatus | None = None,
+        end_time: int | None = None,
+        reason: str | None = None,
+        lifecycle_stage: LifecycleStage | None = None,
+    ) -> Run:
+        """Change what is given and return the run.
+
+        Raises:
+            NotFound: If there is none of this id.
+            IllegalTransition: If the state cannot follow the present one.
+        """
+
+    @abstractmethod
+    def log_batch(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Log all of it or nothing. A point that is already there, bit for bit, is stored once.
+
+        Raises:
+            NotFound: If the run is not there or deleted.
+            InvalidInput: If a param has another value already.
+        """
+
+    @abstractmethod
+    def search_runs(self, query: RunQuery) -> Page[Run]:
+        """Return the runs that fit.
+
+        Raises:
+            FilterError: If the filter or the order does not parse.
+        """
+
+    @abstractmethod
+    def changed_runs(self, since: int, *, max_results: int = 200) -> list[Run]:
+        """Return runs whose revision is greater than `since`, deleted ones too, smallest revision first."""
+
+    # -- metrics and the ledger
+
+    @abstractmethod
+    def metric_history(self, run_id: str, key: str, *, max_results: int | None = None, page_token: str | None = None) -> Page[Metric]:
+        """Return the points of a metric by step, timestamp, value."""
+
+    @abstractmethod
+    def series(self, run_id: str, keys: Sequence[str] | None = None, *, max_points: int = 1000) -> list[Series]:
+        """Return the metrics of a run thinned for charts, ordered by key; None means every metric."""
+
+    @abstractmethod
+    def cells(self, run_id: str) -> list[CellExecution]:
+        """Return the ledger of a run by index."""
+
+    # -- the write path of our own clients
+
+    @abstractmethod
+    def ingest(self, run_id: str, source: str, events: Sequence[AnyEvent]) -> int:
+        """Apply events of one source in order, each exactly once however often it is sent.
+
+        `RunStarted` creates the experiment and the run where they are missing. Nothing is refused because of the
+        state of the run; a sign of life heals a LOST one. A param that has another value keeps the first.
+
+        Returns:
+            The highest `seq` of this source that is applied now.
+        Raises:
+            NotFound: If the run is not there and the events do not start it.
+        """
+
+    @abstractmethod
+    def heartbeat(self, run_ids: Iterable[str]) -> None:
+        """Renew the leases of runs; heal the LOST ones among them. Unknown ids are ignored."""
+
+    @abstractmethod
+    def expire_leases(self, *, older_than_seconds: float = LEASE_SECONDS) -> list[str]:
+        """Mark RUNNING runs whose lease was not renewed as LOST and return their ids. A run without lease has none to lose."""
+
+    # -- artifacts; `path` is POSIX, relative to the run
+
+    @abstractmethod
+    def list_artifacts(self, run_id: str, path: str = "", *, recursive: bool = False) -> list[Artifact]:
+        """Return what is directly in a folder, or with `recursive` all files below it, by path. Nothing there: []."""
+
+    @abstractmethod
+    def read_artifact(self, run_id: str, path: str) -> Iterator[bytes]:
+        """Return the content of a file in pieces.
+
+        Raises:
+            NotFound: If there is no such file.
+            InvalidInput: If the path leads out of the run.
+        """
+
+    @abstractmethod
+    def write_artifact(self, run_id: str, path: str, content: BinaryIO) -> Artifact:
+        """Write a file whole, or replace it.
+
+        Raises:
+            InvalidInput: If the path leads out of the run.
+        """
+
+    @abstractmethod
+    def delete_artifact(self, run_id: str, path: str) -> None:
+        """Remove a file or a folder with all in it. Nothing there: nothing happens."""
+
+    # -- itself
+
+    @abstractmethod
+    def status(self) -> StoreStatus:
+        """Return the totals, without touching more than indexes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections."""

@@ -1,0 +1,1 @@
+"""The store in a database: the only SQL of the project."""

@@ -1,0 +1,131 @@
+"""Experiments: one row each; a deleted one keeps its name and its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from mlops_nb.core.names import MAX_KEY, check_experiment_name
+from mlops_nb.core.records import Experiment, LifecycleStage
+from mlops_nb.errors import AlreadyExists, InvalidInput, NotFound
+from mlops_nb.store.base import MAX_PAGE, Page
+from mlops_nb.store.sql import paging
+from mlops_nb.store.sql.schema import experiment_tags, experiments, runs
+from mlops_nb.store.sql.upsert import insert
+
+
+def create(c: sa.Connection, name: str, artifact_location: str | None, tags: Mapping[str, str], now: int) -> int:
+    """Insert an experiment and return its id."""
+    check_experiment_name(name)
+    taken = c.execute(sa.select(experiments.c.lifecycle_stage).where(experiments.c.name == name)).scalar()
+    if taken is not None:
+        deleted = taken == LifecycleStage.DELETED.value
+        raise AlreadyExists(
+            f"Experiment '{name}' already exists" + (" in deleted state." if deleted else "."),
+            hint="Restore it, or choose another name." if deleted else None,
+        )
+    row = c.execute(
+        experiments.insert().values(
+            name=name, artifact_location="", lifecycle_stage=LifecycleStage.ACTIVE.value, creation_time=now, last_update_time=now
+        )
+    )
+    key = row.inserted_primary_key
+    assert key is not None
+    location = artifact_location or f"mlflow-artifacts:/{key[0]}"
+    c.execute(experiments.update().where(experiments.c.id == key[0]).values(artifact_location=location))
+    for tag, value in tags.items():
+        set_tag(c, str(key[0]), tag, value)
+    return int(key[0])
+
+
+def get(c: sa.Connection, experiment_id: str) -> Experiment:
+    """Return an experiment by id."""
+    found = _load(c, sa.select(experiments).where(experiments.c.id == _numeric(experiment_id)))
+    if not found:
+        raise NotFound(f"No experiment with id {experiment_id} exists.")
+    return found[0]
+
+
+def by_name(c: sa.Connection, name: str) -> Experiment | None:
+    """Return an experiment by name."""
+    found = _load(c, sa.select(experiments).where(experiments.c.name == name))
+    return found[0] if found else None
+
+
+def page(c: sa.Connection, stage: LifecycleStage | None, max_results: int, token: str | None) -> Page[Experiment]:
+    """Return a page of experiments, newest first."""
+    limit, offset = paging.bounds(max_results, token, MAX_PAGE)
+    query = sa.select(experiments).order_by(experiments.c.last_update_time.desc(), experiments.c.id.desc())
+    if stage is not None:
+        query = query.where(experiments.c.lifecycle_stage == stage.value)
+    found = _load(c, query.limit(limit + 1).offset(offset))
+    return Page(items=found[:limit], token=paging.next_token(len(found), limit, offset))
+
+
+def update(c: sa.Connection, experiment_id: str, name: str | None, stage: LifecycleStage | None, now: int) -> None:
+    """Rename an experiment, or delete or restore it together with its runs."""
+    current = get(c, experiment_id)
+    values: dict[str, object] = {"last_update_time": now}
+    if name is not None and name != current.name:
+        check_experiment_name(name)
+        if by_name(c, name) is not None:
+            raise AlreadyExists(f"Experiment '{name}' already exists.")
+        values["name"] = name
+    if stage is not None and stage is not current.lifecycle_stage:
+        if experiment_id == "0" and stage is LifecycleStage.DELETED:
+            raise InvalidInput("The experiment 'Default' cannot be deleted.")
+        values["lifecycle_stage"] = stage.value
+        revision = sa.select(sa.func.coalesce(sa.func.max(runs.c.revision), 0) + 1).scalar_subquery()
+        c.execute(runs.update().where(runs.c.experiment_id == _numeric(experiment_id)).values(lifecycle_stage=stage.value, revision=revision))
+    c.execute(experiments.update().where(experiments.c.id == _numeric(experiment_id)).values(**values))
+
+
+def set_tag(c: sa.Connection, experiment_id: str, key: str, value: str | None) -> None:
+    """Set or, with None, remove a tag."""
+    number = int(get(c, experiment_id).experiment_id)
+    if not key or len(key) > MAX_KEY:
+        raise InvalidInput(f"An experiment tag's name has 1 to {MAX_KEY} characters.")
+    if value is None:
+        gone = c.execute(experiment_tags.delete().where(experiment_tags.c.experiment_id == number, experiment_tags.c.key == key))
+        if gone.rowcount == 0:
+            raise NotFound(f"Experiment {experiment_id} has no tag '{key}'.")
+        return
+    statement = insert(c, experiment_tags).values(experiment_id=number, key=key, value=value)
+    c.execute(statement.on_conflict_do_update(index_elements=["experiment_id", "key"], set_={"value": statement.excluded.value}))
+
+
+def _numeric(experiment_id: str) -> int:
+    """Return the id as the database has it; -1, which no row has, for what is not a number."""
+    return int(experiment_id) if experiment_id.isascii() and experiment_id.isdigit() and len(experiment_id) < 10 else -1
+
+
+def _load(c: sa.Connection, query: sa.Select[tuple[object, ...]]) -> list[Experiment]:
+    rows = c.execute(query).mappings().all()
+    ids = [row["id"] for row in rows]
+    tags: dict[int, dict[str, str]] = {i: {} for i in ids}
+    for owner, key, value in c.execute(sa.select(experiment_tags).where(experiment_tags.c.experiment_id.in_(ids))):
+        tags[owner][key] = value
+    counts = _run_counts(c, ids)
+    return [
+        Experiment(
+            experiment_id=str(row["id"]),
+            name=row["name"],
+            artifact_location=row["artifact_location"],
+            lifecycle_stage=LifecycleStage(row["lifecycle_stage"]),
+            creation_time=row["creation_time"],
+            last_update_time=row["last_update_time"],
+            tags=tags[row["id"]],
+            run_count=counts.get(row["id"], 0),
+        )
+        for row in rows
+    ]
+
+
+def _run_counts(c: sa.Connection, ids: Sequence[int]) -> dict[int, int]:
+    query = (
+        sa.select(runs.c.experiment_id, sa.func.count())
+        .where(runs.c.experiment_id.in_(ids), runs.c.lifecycle_stage == LifecycleStage.ACTIVE.value)
+        .group_by(runs.c.experiment_id)
+    )
+    return {row[0]: row[1] for row in c.execute(query)}
