@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from mlops_nb.core.records import TAG_ATTEMPT, TAG_GIT_BRANCH, TAG_GIT_COMMIT, TAG_NOTEBOOK, TAG_USER, Record, Run
+from mlops_nb.core.records import TAG_GIT_BRANCH, TAG_GIT_COMMIT, TAG_NOTEBOOK, TAG_USER, Record, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.core.selectors import lower_is_better
 from mlops_nb.errors import NotFound, did_you_mean
@@ -188,8 +188,8 @@ def primary_metric(rows: Iterable[MetricRow]) -> MetricRow | None:
 
 
 def run_labels(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Return names to show, such as `hgb #2`; runs of one name also get the beginning of their ids."""
-    names = [f"{run.name} #{run.tags[TAG_ATTEMPT]}" if run.tags.get(TAG_ATTEMPT, "1") != "1" else run.name for run in runs]
+    """Return the names of runs; runs of one name also get the beginning of their ids."""
+    names = [run.name for run in runs]
     return tuple(
         f"{name} ({run.run_id[:6]})" if names.count(name) > 1 else name or run.run_id[:6] for name, run in zip(names, runs, strict=True)
     )
@@ -287,7 +287,7 @@ def _headline(
     for place in broken[:3]:
         phrases += [Phrase(labels[place], True), Phrase(f" {_FATE[runs[place].status]}")]
         if reason := runs[place].reason:
-            phrases += [Phrase(" ("), Phrase(reason, True), Phrase(")")]
+            phrases += [Phrase(" ("), Phrase(_short(reason), True), Phrase(")")]
         phrases.append(Phrase(". "))
     if len(broken) > 3:
         phrases.append(Phrase(f"{len(broken) - 3} more runs did not finish. "))
@@ -297,6 +297,11 @@ def _headline(
         return None, (*phrases, Phrase("No metric to compare: none was logged." if not rows else "No metric here has a good end."))
     outcome, sentence = _measured(labels, primary)
     return outcome, (*phrases, *sentence, *_tally(rows, primary, len(runs) - 1))
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 160 else f"{line[:159]}…"
 
 
 _FATE = {RunStatus.FAILED: "failed", RunStatus.KILLED: "was killed", RunStatus.LOST: "was lost"}

@@ -13,10 +13,10 @@ from mlops_nb.core.run_state import RunStatus
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", omit_defaults=True):
-    """Base of the events. `ts` is when it happened (ms)."""
+    """Base of the events. `ts` is when it happened (ms). The journal gives `seq`."""
 
-    seq: int
-    ts: int
+    seq: int = 0
+    ts: int = 0
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run"):
@@ -56,8 +56,6 @@ class ArtifactAdded(Event, frozen=True, kw_only=True, tag="a"):
     """A file was added. `spool` names the copy beside the journal that is still to be delivered."""
 
     path: str
-    file_size: int
-    sha256: str
     spool: str | None = None
 
 
@@ -75,3 +73,15 @@ class RunEnded(Event, frozen=True, kw_only=True, tag="end"):
 
 
 AnyEvent = RunStarted | MetricLogged | ParamLogged | TagSet | ArtifactAdded | CellRan | RunEnded
+
+_DECODER = msgspec.json.Decoder(AnyEvent)
+
+
+def decode_event(line: bytes) -> AnyEvent:
+    """Decode one line of a journal.
+
+    Raises:
+        msgspec.DecodeError: If it is not an event.
+    """
+    event: AnyEvent = _DECODER.decode(line)
+    return event

@@ -172,6 +172,13 @@ def parse_order_by(clause: str) -> OrderBy:
     return OrderBy(field, key, direction is not None and direction.lower() == "desc")
 
 
+def order_clause(sort: str) -> str:
+    """Return the order clause of a short form: `-val_auc` is the metric `val_auc`, the highest first."""
+    key = sort.lstrip("-")
+    shown = key if "." in key and key.split(".")[0] in _FIELDS else key if key in _ATTRIBUTES else f"metrics.`{key}`"
+    return f"{shown} {'desc' if sort.startswith('-') else 'asc'}"
+
+
 def _parse_tree(text: str, start: str) -> Any:
     from lark.exceptions import UnexpectedEOF, UnexpectedInput
 

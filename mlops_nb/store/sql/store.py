@@ -193,11 +193,6 @@ class SqlStore(TrackingStore):
         with self._read() as c:
             return runs.totals(c)
 
-    def revision(self) -> int:
-        """Return the highest revision: one index look-up, for whoever watches the store."""
-        with self._read() as c:
-            return runs.highest_revision(c)
-
     def close(self) -> None:
         self._engine.dispose()
 

@@ -1,0 +1,32 @@
+"""The command line `mlops-nb`: the same verbs as the magics. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mlops_nb.cli.report import report
+from mlops_nb.cli.track import doctor, sync, track
+from mlops_nb.errors import MlopsError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mlops-nb", message="mlops-nb %(version)s")
+def commands() -> None:
+    """Track, compare and report machine-learning runs."""
+
+
+commands.add_command(track)
+commands.add_command(report)
+commands.add_command(sync)
+commands.add_command(doctor)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on stderr and exit status 1."""
+    try:
+        commands()
+    except MlopsError as error:
+        click.echo(f"✗ {error}", err=True)
+        sys.exit(1)

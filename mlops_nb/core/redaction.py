@@ -1,0 +1,65 @@
+"""Secrets taken out of text before it is stored or shown: by known value, then by name, then by shape."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+MIN_SECRET = 8
+
+_NAME = re.compile(
+    r"(^|[_\-.])(pass(word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|auth|authorization|cookie|"
+    r"dsn|connection[_-]?string|sas|signature)s?($|[_\-.\d])",
+    re.IGNORECASE,
+)
+_NAME_EXCEPTION = re.compile(r"(_tokens|_token_id|tokenizer|cls_token|max_tokens)$", re.IGNORECASE)
+# name = "value", name: 'value', --name value, "name": "value"
+_ASSIGNMENT = re.compile(r"""(?P<name>[\w.-]+)["']?\s*(?:\]\s*)?(?:=|:)\s*(?P<quote>["'])(?P<value>[^"'\n]{6,})(?P=quote)""")
+_SHAPES = (
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"),
+    re.compile(r"(?<=://)[^/\s:@'\"]*:[^/\s@'\"]+(?=@)"),
+    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    re.compile(r"\bAIza[\w-]{35}"),
+    re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,})"),
+    re.compile(r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|xox[abprs]-[\w-]{10,})"),
+    re.compile(r"(?<=[?&]sig=)[^&\s'\"]+|(?<=X-Amz-Signature=)[0-9a-f]+"),
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a variable, key or setting of this name holds a secret."""
+    return _NAME.search(name) is not None and _NAME_EXCEPTION.search(name) is None
+
+
+class Redactor:
+    """Takes secrets out of text.
+
+    Args:
+        environment: Variables; the values of those with a secret's name are known secrets.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        values = {v: k for k, v in environment.items() if is_secret_name(k) and len(v) >= MIN_SECRET}
+        self._known = sorted(values.items(), key=lambda item: -len(item[0]))
+
+    def __call__(self, text: str) -> str:
+        """Return the text with every secret replaced by `[redacted:name:mark]`; equal secrets have equal marks."""
+        for value, name in self._known:
+            text = text.replace(value, _mask(name, value))
+        text = _ASSIGNMENT.sub(self._by_name, text)
+        for shape in _SHAPES:
+            text = shape.sub(lambda match: _mask("secret", match[0]), text)
+        return text
+
+    @staticmethod
+    def _by_name(match: re.Match[str]) -> str:
+        value = match["value"]
+        if not is_secret_name(match["name"]) or value.startswith(("[redacted", "env:")):
+            return match[0]
+        return match[0].replace(value, _mask(match["name"], value))
+
+
+def _mask(name: str, value: str) -> str:
+    return f"[redacted:{name}:{hashlib.sha256(value.encode()).hexdigest()[:4]}]"

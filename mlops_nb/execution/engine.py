@@ -1,0 +1,251 @@
+"""The papermill engine `mlops_nb`: `papermill --engine mlops_nb train.ipynb out.ipynb`.
+
+It does what papermill's own engine does, and besides: the kernel learns the id and the tags of each cell, so that
+what is logged is linked to the cell; a notebook that tracks nothing itself becomes a run all the same; every run of
+the notebook gets what its cells showed and the executed notebook.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import logging
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import nbformat
+from nbclient.exceptions import DeadKernelError
+from nbclient.util import run_sync
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine
+from papermill.log import logger as papermill_logger
+from papermill.utils import merge_kwargs, remove_args
+
+from mlops_nb.core.events import CellRan
+from mlops_nb.core.records import TAG_EXECUTION, CellExecution, CellOutcome
+from mlops_nb.core.redaction import Redactor
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.store.base import RunQuery, TrackingStore
+from mlops_nb.tracking.capture import ENV_EXECUTION, ENV_NOTEBOOK
+from mlops_nb.tracking.recovery import recover
+from mlops_nb.tracking.run import ActiveRun
+from mlops_nb.tracking.session import Session
+
+logger = logging.getLogger("mlops_nb")
+
+MAX_OUTPUT_TEXT = 4000
+_OWN_TRACKING = ("%track", "mlops_nb", "import mlflow", "from mlflow")
+
+
+class TrackingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+    """Executes a notebook and sees to it that what happened is in the tracking store."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        log_output: bool = False,
+        stdout_file: Any = None,
+        stderr_file: Any = None,
+        start_timeout: int = 60,
+        execution_timeout: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Execute the notebook; papermill calls this. The arguments are those of papermill's own engine."""
+        input_path = str(kwargs.get("input_path") or nb_man.nb.metadata.get("papermill", {}).get("input_path") or "")
+        client = _Client(
+            nb_man,
+            **merge_kwargs(
+                remove_args(["timeout", "startup_timeout", "input_path"], **kwargs),
+                timeout=execution_timeout or kwargs.get("timeout"),
+                startup_timeout=start_timeout,
+                kernel_name=kernel_name,
+                log=papermill_logger,
+                log_output=log_output,
+                stdout_file=stdout_file,
+                stderr_file=stderr_file,
+            ),
+        )
+        execution = _Execution(nb_man.nb, input_path)
+        client.execution = execution
+        execution.begin()
+        try:
+            result = client.execute(env=execution.environment)
+        except BaseException as error:
+            execution.error = error
+            raise
+        finally:
+            execution.end()
+        return result
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
+    """papermill's client, which also tells the kernel and the run about each cell."""
+
+    execution: _Execution
+
+    async def async_start_new_kernel_client(self) -> Any:
+        """Make requests carry what the front ends of people send: the cell's id and metadata."""
+        client = await super().async_start_new_kernel_client()
+        make_message = client.session.msg
+
+        def with_cell(msg_type: str, *args: Any, metadata: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+            cell = self.execution.cell
+            if msg_type == "execute_request" and cell is not None:
+                metadata = {**(metadata or {}), "cellId": cell.get("id"), "tags": list(cell.metadata.get("tags", []))}
+            return make_message(msg_type, *args, metadata=metadata, **kwargs)
+
+        client.session.msg = with_cell
+        return client
+
+    start_new_kernel_client = run_sync(async_start_new_kernel_client)
+
+    def execute_cell(self, cell: Any, cell_index: int, *args: Any, **kwargs: Any) -> Any:
+        """Execute one cell; papermill calls this for each."""
+        self.execution.cell_begins(cell)
+        try:
+            return super().execute_cell(cell, cell_index, *args, **kwargs)
+        finally:
+            self.execution.cell_ended(cell)
+
+
+class _Execution:
+    """One execution of one notebook, as the tracking sees it."""
+
+    def __init__(self, notebook: Any, input_path: str) -> None:
+        self.notebook = notebook
+        self.name = Path(input_path).name or "notebook.ipynb"
+        self.id = secrets.token_hex(8)
+        self.cell: Any = None
+        self.error: BaseException | None = None
+        self.environment = {**os.environ, ENV_EXECUTION: self.id}
+        if input_path and Path(input_path).exists():
+            self.environment[ENV_NOTEBOOK] = str(Path(input_path).resolve())
+        self._session = Session()
+        self._run: ActiveRun | None = None
+        self._started = 0.0
+        self._execution: CellExecution | None = None
+        self._redact = Redactor(os.environ)
+
+    def begin(self) -> None:
+        """Open a run for a notebook that has no tracking of its own."""
+        code = "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "code")
+        if any(mark in code for mark in _OWN_TRACKING):
+            return
+        self._run = self._session.start(Path(self.name).stem, params=self._parameters(), tags={TAG_EXECUTION: self.id})
+
+    def _parameters(self) -> dict[str, str]:
+        """Return the values of the parameters cell, overridden by those that papermill injected."""
+        found: dict[str, str] = {}
+        for cell in self.notebook.cells:
+            if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
+                found |= _literals(cell.source)
+        given = self.notebook.metadata.get("papermill", {}).get("parameters", {})
+        return found | {key: str(value) for key, value in given.items()}
+
+    def cell_begins(self, cell: Any) -> None:
+        """Note that a cell begins."""
+        if cell.cell_type != "code" or not cell.source.strip():
+            self.cell = None
+            return
+        self.cell, self._started = cell, time.perf_counter()
+        if self._run is not None:
+            self._execution = CellExecution(
+                index=0,
+                cell_id=cell.get("id"),
+                source=self._redact(cell.source),
+                source_hash=hashlib.sha256(cell.source.encode("utf-8", "surrogatepass")).hexdigest(),
+                started=time.time_ns() // 1_000_000,
+                outcome=CellOutcome.RUNNING,
+            )
+            self._run.begin_cell(self._execution)
+
+    def cell_ended(self, cell: Any) -> None:
+        """Note that a cell ended, and how."""
+        if self._run is None or self._execution is None:
+            return
+        failure = next((output for output in cell.outputs if output.output_type == "error"), None)
+        ended = msgspec.structs.replace(
+            self._execution,
+            execution_count=cell.execution_count,
+            duration_ms=round((time.perf_counter() - self._started) * 1000, 3),
+            outcome=CellOutcome.OK if failure is None else CellOutcome.ERROR,
+            error=None if failure is None else self._redact(f"{failure.ename}: {failure.evalue}")[:500],
+            outputs=self._shown(cell),
+        )
+        self._run.end_cell(ended)
+        self._execution = None
+
+    def end(self) -> None:
+        """Close the notebook's runs and attach what only the executor has. A fault of ours is logged, not raised."""
+        try:
+            if self._run is not None:
+                self._run.stop(*self._ending())
+            shipper = self._session.shipper()
+            store = shipper.store()
+            recover(shipper.target.journal_dir, store, shipper.target.store_uri, explain=lambda _pid: self._death())
+            self._attach(store)
+        except Exception as error:  # the notebook has run; that its report is incomplete must not fail it
+            logger.warning("The executed notebook could not be attached to its runs: %s", error)
+
+    def _ending(self) -> tuple[RunStatus, str | None]:
+        if self.error is not None:
+            killed = isinstance(self.error, (KeyboardInterrupt, DeadKernelError))
+            text = str(self.error).strip().splitlines()
+            return (RunStatus.KILLED if killed else RunStatus.FAILED), self._redact(text[0] if text else type(self.error).__name__)[:500]
+        for cell in self.notebook.cells:
+            for output in cell.get("outputs", []):
+                if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
+                    reason = f"{output.ename}: {output.evalue} in cell [{cell.execution_count}]"
+                    return RunStatus.FAILED, self._redact(reason)[:500]
+        return RunStatus.FINISHED, None
+
+    def _death(self) -> str | None:
+        return "died under papermill" if isinstance(self.error, DeadKernelError) else None
+
+    def _attach(self, store: TrackingStore) -> None:
+        query = RunQuery(filter=f"tags.`{TAG_EXECUTION}` = '{self.id}'", lifecycle_stage=None)
+        content = nbformat.writes(self.notebook).encode()
+        for run in store.search_runs(query).items:
+            if self._run is None:
+                shown = {cell.get("id"): self._shown(cell) for cell in self.notebook.cells if cell.cell_type == "code"}
+                rows = [msgspec.structs.replace(c, outputs=shown[c.cell_id]) for c in store.cells(run.run_id) if shown.get(c.cell_id)]
+                events = [CellRan(seq=number, cell=row) for number, row in enumerate(rows, start=1)]
+                store.ingest(run.run_id, f"{self.id}-{run.run_id[:16]}", events)
+            store.write_artifact(run.run_id, f"notebook/{self.name}", io.BytesIO(content))
+
+    def _shown(self, cell: Any) -> str | None:
+        """Return what a cell showed as short text, with the kinds of what is not text."""
+        parts = []
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                parts.append("".join(output.text))
+            elif output.output_type == "error":
+                parts.append(f"{output.ename}: {output.evalue}")
+            else:
+                data = output.get("data", {})
+                parts += [f"[{kind}]" for kind in data if kind.startswith("image/")] or ["".join(data.get("text/plain", ""))]
+        text = "\n".join(part.rstrip() for part in parts if part)
+        return self._redact(text[:MAX_OUTPUT_TEXT]) or None
+
+
+def _literals(source: str) -> dict[str, str]:
+    """Return the names that a parameters cell gives plain values."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return {}
+    found = {}
+    for statement in body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
+            try:
+                found[statement.targets[0].id] = str(ast.literal_eval(statement.value))
+            except ValueError:  # an expression, not a value: only the kernel knows what it gives
+                continue
+    return found

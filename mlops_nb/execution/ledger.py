@@ -1,0 +1,190 @@
+"""The cell ledger: IPython hooks that tell every open run which cell runs, and how it ended.
+
+The hooks do little and never raise: a fault of ours is logged, and after three of them the hooks take themselves
+off with one visible line. A cell tagged `skip-track` or holding `# mlops: skip` is not recorded; with
+MLOPS_NB_CAPTURE=hash only the hash of the source is kept, with `off` nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mlops_nb.core.names import MAX_PARAM_VALUE
+from mlops_nb.core.records import CellExecution, CellOutcome
+from mlops_nb.core.redaction import Redactor
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.tracking.recovery import cell_label
+from mlops_nb.tracking.run import ActiveRun, ending_of
+from mlops_nb.tracking.session import Session
+
+logger = logging.getLogger("mlops_nb")
+
+MAX_FAULTS = 3
+MAX_SOURCE = 100_000
+_PARAMETER_TAGS = frozenset({"parameters", "injected-parameters"})
+_SKIP_TAG = "skip-track"
+_SKIP_COMMENT = "# mlops: skip"
+_SIMPLE = (bool, int, float, str, type(None))
+
+
+def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
+    """Keep a fault of a hook away from the user's cell; take the hooks off when they keep failing."""
+
+    @functools.wraps(hook)
+    def safe(self: CellLedger, *args: Any) -> None:
+        try:
+            hook(self, *args)
+        except Exception:  # whatever it is, it is ours, and the user's cell must not see it
+            self.faults += 1
+            logger.debug("a cell hook failed", exc_info=True)
+            if self.faults >= MAX_FAULTS:
+                self.uninstall()
+                logger.warning("Tracking of cells is paused after %d internal errors; your code is unaffected.", self.faults)
+
+    return safe
+
+
+class CellLedger:
+    """Hooks one IPython shell up with a session.
+
+    Args:
+        shell: The `InteractiveShell`.
+        session: Whose open runs are told.
+
+    Attributes:
+        cell_run: The run that the running cell is (`%%track`); it ends with the cell.
+        on_cell_run_ended: Called with that run after it has ended.
+    """
+
+    def __init__(self, shell: Any, session: Session) -> None:
+        self.shell = shell
+        self.session = session
+        self.faults = 0
+        self.cell_run: ActiveRun | None = None
+        self.on_cell_run_ended: Callable[[ActiveRun], None] | None = None
+        self._started = 0.0
+        self._is_parameters = False
+        self._redact = Redactor(os.environ)
+
+    def install(self) -> None:
+        """Register the hooks."""
+        self.session.user_ns = self.shell.user_ns
+        self.shell.events.register("pre_run_cell", self._before)
+        self.shell.events.register("post_run_cell", self._after)
+
+    def uninstall(self) -> None:
+        """Take the hooks off."""
+        for event, hook in (("pre_run_cell", self._before), ("post_run_cell", self._after)):
+            if hook in self.shell.events.callbacks[event]:
+                self.shell.events.unregister(event, hook)
+        self.session.cell = None
+
+    @_guarded
+    def _before(self, info: Any) -> None:
+        self._started = time.perf_counter()
+        tags = _tags_of(info)
+        self._is_parameters = bool(_PARAMETER_TAGS & tags) or info.raw_cell.startswith("# Parameters\n")
+        cell = self._cell_of(info, tags)
+        self.session.cell = cell
+        if cell is not None:
+            for run in self.session.runs:
+                run.begin_cell(cell)
+
+    def _cell_of(self, info: Any, tags: set[str]) -> CellExecution | None:
+        level = os.environ.get("MLOPS_NB_CAPTURE", "source")
+        source = info.raw_cell
+        if level == "off" or _SKIP_TAG in tags or _SKIP_COMMENT in source:
+            return None
+        return CellExecution(
+            index=0,  # the run counts
+            cell_id=info.cell_id,
+            execution_count=self._number() if info.store_history else None,
+            source=self._redact(source[:MAX_SOURCE]) if level == "source" else "",
+            source_hash=hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest(),
+            started=time.time_ns() // 1_000_000,
+            outcome=CellOutcome.RUNNING,
+        )
+
+    def _number(self) -> int:
+        """Return the number that the notebook shows for the running cell.
+
+        IPython counts up before this hook in some versions and after it in others; the history is one entry behind in all.
+        """
+        history = self.shell.history_manager
+        return len(history.input_hist_raw) if history is not None else int(self.shell.execution_count)
+
+    @_guarded
+    def _after(self, result: Any) -> None:
+        error = result.error_before_exec or result.error_in_exec
+        status, reason = ending_of(error)
+        cell, self.session.cell = self.session.cell, None
+        if self._is_parameters and error is None:
+            self._note_parameters(result.info.raw_cell)
+        ended = None
+        if cell is not None:
+            outcome = {RunStatus.FINISHED: CellOutcome.OK, RunStatus.KILLED: CellOutcome.INTERRUPTED}.get(status, CellOutcome.ERROR)
+            ended = msgspec.structs.replace(
+                cell,
+                duration_ms=round((time.perf_counter() - self._started) * 1000, 3),
+                outcome=outcome,
+                error=None if error is None else self._redact(reason or "")[:500],
+            )
+            for run in list(self.session.runs):
+                run.end_cell(ended)
+        where = f" in {cell_label(cell)}" if cell is not None else ""
+        self.session.last_ending = None if error is None else (status, self._redact(f"{reason}{where}"))
+        self._end_cell_run(status, reason, where)
+
+    def _end_cell_run(self, status: RunStatus, reason: str | None, where: str) -> None:
+        run, self.cell_run = self.cell_run, None
+        if run is None:
+            return
+        run.stop(status, self._redact(f"{reason}{where}") if reason else None)
+        if self.on_cell_run_ended is not None:
+            self.on_cell_run_ended(run)
+
+    def _note_parameters(self, source: str) -> None:
+        """Log the values that the parameters cell assigned to every run of this notebook."""
+        for name in _assigned_names(source):
+            value = self.shell.user_ns.get(name)
+            if _is_simple(value):
+                text = self._redact(f'{name}="{value}"')[len(name) + 2 : -1] if isinstance(value, str) else str(value)
+                self.session.parameters[name] = text[:MAX_PARAM_VALUE]
+        for run in self.session.runs:
+            run.log_params({key: value for key, value in self.session.parameters.items() if key not in run.params})
+
+
+def _tags_of(info: Any) -> set[str]:
+    """Return the tags of the cell, which JupyterLab and our papermill engine send along."""
+    meta = getattr(info, "cell_meta", None)
+    tags = meta.get("tags") if isinstance(meta, dict) else None
+    return {tag for tag in tags if isinstance(tag, str)} if isinstance(tags, list) else set()
+
+
+def _assigned_names(source: str) -> list[str]:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a magic in the cell: nothing of it is a plain parameter
+        return []
+    names = []
+    for statement in body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target] if isinstance(statement, ast.AnnAssign) else []
+        names += [target.id for target in targets if isinstance(target, ast.Name) and not target.id.startswith("_")]
+    return names
+
+
+def _is_simple(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) <= 20 and all(isinstance(item, _SIMPLE) for item in value)
+    if isinstance(value, dict):
+        return len(value) <= 20 and all(isinstance(item, _SIMPLE) for item in value.values())
+    return isinstance(value, _SIMPLE)

@@ -1,0 +1,75 @@
+"""The IPython surface: magics, cell hooks and how our objects are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlops_nb.core.comparison import RunComparison
+from mlops_nb.core.records import Run
+from mlops_nb.execution.ledger import CellLedger
+from mlops_nb.magics import cards
+from mlops_nb.magics.completion import TrackCompleter
+from mlops_nb.magics.track import TrackMagics, begin_of_track_cell
+from mlops_nb.tracking import session as sessions
+from mlops_nb.tracking.lookup import Runs
+from mlops_nb.tracking.run import ActiveRun
+
+_ATTRIBUTE = "_mlops_nb_extension"
+
+
+class Extension:
+    """All that is registered in one shell, so that it can be taken back."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.session = sessions.current
+        self.ledger = CellLedger(shell, self.session)
+        self.magics = TrackMagics(shell, self.session, self.ledger)
+        self.completer = TrackCompleter(self.session)
+
+    def load(self) -> None:
+        """Register magics, hooks, completion and displays."""
+        taken = "track" in self.shell.magics_manager.magics["line"]
+        self.shell.register_magics(self.magics)
+        if taken:
+            self.magics.say("%track belonged to another extension; it is ours now. %mlops track does the same.")
+        self.shell.input_transformers_cleanup.insert(0, begin_of_track_cell)
+        self.ledger.install()
+        self.shell.Completer.custom_matchers.append(self.completer.matcher)
+        formatter = self.shell.display_formatter.mimebundle_formatter
+        formatter.for_type(ActiveRun, lambda run, **_: cards.active_run_bundle(run))
+        formatter.for_type(Run, lambda run, **_: cards.run_bundle(run, self.magics.series_of(run)))
+        formatter.for_type(Runs, lambda runs, **_: cards.runs_bundle(runs))
+        # IPython has a printer of its own for lists, which goes before a bundle.
+        plain = self.shell.display_formatter.formatters["text/plain"]
+        plain.for_type(Runs, lambda runs, printer, _cycle: printer.text(cards.runs_bundle(runs)["text/plain"]))
+        formatter.for_type(RunComparison, lambda comparison, **_: cards.comparison_bundle(comparison))
+        self.magics.say(self.magics.greeting())
+
+    def unload(self) -> None:
+        """Take all of it back; open runs go on."""
+        self.ledger.uninstall()
+        self.shell.input_transformers_cleanup.remove(begin_of_track_cell)
+        self.shell.Completer.custom_matchers.remove(self.completer.matcher)
+        for name in ("track", "mlops"):
+            self.shell.magics_manager.magics["line"].pop(name, None)
+        formatter = self.shell.display_formatter.mimebundle_formatter
+        for kind in (ActiveRun, Run, Runs, RunComparison):
+            formatter.pop(kind, None)
+        self.shell.display_formatter.formatters["text/plain"].pop(Runs, None)
+
+
+def load(shell: Any) -> None:
+    """Register everything in a shell; a second time does nothing."""
+    if getattr(shell, _ATTRIBUTE, None) is None:
+        extension = Extension(shell)
+        extension.load()
+        setattr(shell, _ATTRIBUTE, extension)
+
+
+def unload(shell: Any) -> None:
+    """Take back what `load` registered."""
+    extension = getattr(shell, _ATTRIBUTE, None)
+    if extension is not None:
+        extension.unload()
+        setattr(shell, _ATTRIBUTE, None)

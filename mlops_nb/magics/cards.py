@@ -1,0 +1,197 @@
+"""How runs look in an output: text for terminals and agents, HTML with inline SVG for notebooks.
+
+The HTML carries no script and no link to a server, so that it shows the same in an untrusted notebook, on GitHub and
+in nbviewer. Everything that people wrote is escaped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from html import escape
+from typing import Any
+
+from mlops_nb.core.comparison import RunComparison, format_number
+from mlops_nb.core.records import Run, Series
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.core.selectors import lower_is_better
+from mlops_nb.tracking.run import ActiveRun
+
+Bundle = dict[str, str]
+
+GLYPHS = {
+    RunStatus.RUNNING: "▶",
+    RunStatus.SCHEDULED: "◷",
+    RunStatus.FINISHED: "●",
+    RunStatus.FAILED: "✗",
+    RunStatus.KILLED: "■",
+    RunStatus.LOST: "?",
+}
+_COLOURS = {
+    RunStatus.RUNNING: "var(--jp-brand-color1, #1976d2)",
+    RunStatus.SCHEDULED: "var(--jp-ui-font-color2, #757575)",
+    RunStatus.FINISHED: "var(--jp-success-color1, #2e7d32)",
+    RunStatus.FAILED: "var(--jp-error-color1, #c62828)",
+    RunStatus.KILLED: "var(--jp-warn-color1, #b26a00)",
+    RunStatus.LOST: "var(--jp-warn-color1, #b26a00)",
+}
+_MAIN_METRICS = 3
+_SHOWN = 40
+
+
+def duration(milliseconds: float | None) -> str:
+    """Return a duration as people say it: 350 ms, 2.1 s, 3 m 41 s, 2 h 5 m."""
+    if milliseconds is None:
+        return ""
+    seconds = milliseconds / 1000
+    if seconds < 1:
+        return f"{milliseconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} m {int(seconds % 60)} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} m"
+
+
+def main_metrics(keys: Sequence[str]) -> list[str]:
+    """Return the metrics to show first: validation before training, scores before losses."""
+
+    def rank(key: str) -> tuple[int, int, str]:
+        low = key.lower()
+        held_out = low.startswith(("val", "test", "eval", "cv")) or "/val" in low
+        return (0 if held_out else 2 if low.startswith("train") else 1, int(lower_is_better(key)), key)
+
+    return sorted(keys, key=rank)[:_MAIN_METRICS]
+
+
+def active_run_bundle(run: ActiveRun) -> Bundle:
+    """Return the card of a run that this process records."""
+    end = run.end_time if run.end_time is not None else time.time_ns() // 1_000_000
+    values = {key: value for key, (value, _step) in run.latest.items()}
+    return _card(run.name, run.run_id, run.experiment, run.status, run.reason, end - run.start_time, values, run.params)
+
+
+def run_bundle(run: Run, series: Sequence[Series] = ()) -> Bundle:
+    """Return the card of a run in the store, with all of its params and metrics."""
+    values = {key: metric.value for key, metric in run.metrics.items()}
+    elapsed = run.duration_ms if run.end_time is not None else time.time_ns() // 1_000_000 - run.start_time
+    card = _card(run.name, run.run_id, None, run.status, run.reason, elapsed, values, run.params)
+    curves = {s.key: s for s in series}
+    rows = [(key, format_number(value), _sparkline(curves[key]) if key in curves else "") for key, value in sorted(values.items())]
+    tags = {k: v for k, v in sorted(run.tags.items()) if k != "mlflow.runName"}
+    text = [card["text/plain"], *(f"  {key} = {value}" for key, value, _ in rows), *(f"  {k}: {v}" for k, v in sorted(run.params.items()))]
+    tables = _table(["metric", "last", ""], [(escape(k), escape(v), spark) for k, v, spark in rows[:_SHOWN]])
+    tables += _table(["param", "value"], [(escape(k), escape(v[:200])) for k, v in sorted(run.params.items())[:_SHOWN]])
+    tables += _table(["tag", "value"], [(escape(k), escape(v[:200])) for k, v in list(tags.items())[:_SHOWN]])
+    return {"text/plain": "\n".join(text), "text/html": card["text/html"] + tables}
+
+
+def _card(
+    name: str,
+    run_id: str,
+    experiment: str | None,
+    status: RunStatus,
+    reason: str | None,
+    elapsed: float | None,
+    metrics: dict[str, float],
+    params: dict[str, str],
+) -> Bundle:
+    shown = [f"{key} {format_number(metrics[key])}" for key in main_metrics(list(metrics))]
+    settings = " ".join(f"{key}={value[:30]}" for key, value in list(params.items())[:6])
+    facts = [status.value.lower(), duration(elapsed), *shown, settings, f"{experiment} / {run_id[:8]}" if experiment else run_id[:8]]
+    text = f"{GLYPHS[status]} {name} " + " · ".join(fact for fact in facts if fact)
+    if reason:
+        text += f"\n  {reason}"
+    colour = _COLOURS[status]
+    why = f'<div style="color:{colour};margin-top:2px">{escape(reason)}</div>' if reason else ""
+    html = (
+        f'<div style="border-left:3px solid {colour};padding:2px 10px;margin:2px 0">'
+        f'<span style="color:{colour}" aria-hidden="true">{GLYPHS[status]}</span> <b>{escape(name)}</b> '
+        f'<span style="opacity:.85">{" · ".join(escape(fact) for fact in facts if fact)}</span>{why}</div>'
+    )
+    return {"text/plain": text, "text/html": html}
+
+
+def runs_bundle(runs: Sequence[Run]) -> Bundle:
+    """Return runs as a table, with the metrics and params that most of them have."""
+    if not runs:
+        text = "No runs here yet. Start one: %track start"
+        return {"text/plain": text, "text/html": f"<div>{escape(text)}</div>"}
+    metrics = _common([list(run.metrics) for run in runs], 4, main_metrics)
+    params = _common([list(run.params) for run in runs], 4, None)
+    header = ["", "run", "id", "started", "took", *metrics, *params]
+    rows = []
+    for run in runs:
+        started = datetime.fromtimestamp(run.start_time / 1000).strftime("%m-%d %H:%M:%S")
+        values = [format_number(run.metrics[key].value) if key in run.metrics else "" for key in metrics]
+        rows.append(
+            [
+                f"{GLYPHS[run.status]} {run.status.value.lower()}",
+                run.name[:60],
+                run.run_id[:8],
+                started,
+                duration(run.duration_ms),
+                *values,
+                *(run.params.get(key, "")[:30] for key in params),
+            ]
+        )
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    html = _table(header, [[escape(cell) for cell in row] for row in rows[:100]])
+    return {"text/plain": "\n".join(lines), "text/html": html}
+
+
+def comparison_bundle(comparison: RunComparison) -> Bundle:
+    """Return a comparison: the verdict, and what became of each metric."""
+    rows = [
+        [row.key, format_number(row.base), *(f"{format_number(c.value)} {c.verdict.value}" for c in row.changes)]
+        for row in comparison.metrics[:_SHOWN]
+    ]
+    changed = [
+        f"{row.key} {' → '.join('—' if v is None else v[:40] for v in row.values)}" for row in comparison.params if row.changed
+    ][:10]
+    text = [comparison.verdict, *("  " + "  ".join(row) for row in rows)]
+    if changed:
+        text.append("changed: " + " · ".join(changed))
+    html = f"<div><b>{escape(comparison.verdict)}</b></div>"
+    html += _table(["metric", *map(escape, comparison.labels)], [[escape(cell) for cell in row] for row in rows])
+    if changed:
+        html += f"<div>changed: {escape(' · '.join(changed))}</div>"
+    return {"text/plain": "\n".join(text), "text/html": html}
+
+
+def _common(per_run: Sequence[Sequence[str]], limit: int, order: Any) -> list[str]:
+    counts: dict[str, int] = {}
+    for keys in per_run:
+        for key in keys:
+            counts[key] = counts.get(key, 0) + 1
+    frequent = sorted(counts, key=lambda key: (-counts[key], key))[: 3 * limit]
+    return (order(frequent) if order else frequent)[:limit]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an HTML table; the cells are HTML already."""
+    if not rows:
+        return ""
+    cell = 'style="text-align:left;padding:1px 10px 1px 0"'
+    head = "".join(f"<th {cell}>{escape(h)}</th>" for h in header)
+    body = "".join("<tr>" + "".join(f"<td {cell}>{c}</td>" for c in row) + "</tr>" for row in rows)
+    return f'<table style="margin:4px 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _sparkline(series: Series, width: int = 120, height: int = 22) -> str:
+    values = [value for _, _, value in series.points if math.isfinite(value)]
+    if len(values) < 2:
+        return ""
+    step = max(1, len(values) // 60)
+    values = values[::step]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    points = " ".join(
+        f"{i * width / (len(values) - 1):.1f},{height - 2 - (v - low) / span * (height - 4):.1f}" for i, v in enumerate(values)
+    )
+    return (
+        f'<svg width="{width}" height="{height}" role="img" aria-label="{escape(series.key)}">'
+        f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5" opacity=".7"/></svg>'
+    )

@@ -1,0 +1,248 @@
+"""The journal: what a process logs is on disk before the call returns, and waits there until a store has it.
+
+One file per run and process, `<run id>.<source>.jsonl`: a header, then one event a line, each written with one
+write(2). What was written survives the death of the process at any instant; a torn last line is dropped. Files to be
+delivered as artifacts lie in `<run id>.<source>.files/` beside it. The writing process holds an flock on the journal:
+a journal that can be locked belongs to nobody any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from mlops_nb.core.events import AnyEvent, decode_event
+
+MAX_IN_MEMORY = 100_000
+_READ_SIZE = 1 << 18
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of a journal.
+
+    `store` is the URI of the store it is for. `owner` says whether the run ends with this process: false for the
+    journal of a forked child, which only adds to the run.
+    """
+
+    run_id: str
+    source: str
+    store: str
+    pid: int
+    host: str
+    owner: bool = True
+    version: int = 1
+
+
+class Journal:
+    """The journal of one run in this process. Any thread may append; one thread (the shipper) reads.
+
+    When the disk refuses a line, it and the following ones are kept in memory, up to `MAX_IN_MEMORY` of them, until
+    they are delivered from there; `on_fault` is told once per trouble. Appending never raises and never waits for
+    anything but the write.
+    """
+
+    def __init__(self, folder: Path, run_id: str, store: str, *, owner: bool = True, on_fault: Callable[[OSError], None]) -> None:
+        self.header = Header(
+            run_id=run_id, source=secrets.token_hex(16), store=store, pid=os.getpid(), host=socket.gethostname(), owner=owner
+        )
+        self.path = folder / f"{run_id}.{self.header.source}.jsonl"
+        self.files = self.path.with_suffix(".files")
+        self.dropped = 0
+        self._on_fault = on_fault
+        self._lock = threading.Lock()
+        self._memory: deque[bytes] = deque()
+        self._faulty = False
+        self._seq = 0
+        self._size = 0
+        self._offset = 0
+        self._fd = -1
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._write(msgspec.json.encode(self.header) + b"\n")
+            self._offset = self._size
+        except OSError as error:
+            self._fail(error)
+
+    def append(self, event: AnyEvent) -> None:
+        """Write an event; it gets the next number."""
+        self.append_body(msgspec.json.encode(event)[1:])
+
+    def append_body(self, body: bytes) -> None:
+        """Write an event given as its JSON without the opening brace and without `seq`: the way of the hot path."""
+        with self._lock:
+            self._seq += 1
+            line = b'{"seq":%d,%b\n' % (self._seq, body)
+            if not self._memory:
+                try:
+                    self._write(line)
+                    self._faulty = False
+                    return
+                except OSError as error:
+                    self._fail(error)
+            if len(self._memory) < MAX_IN_MEMORY:
+                self._memory.append(line)
+            else:
+                self.dropped += 1
+
+    def _write(self, line: bytes) -> None:
+        if self._fd < 0:
+            raise OSError(errno.EBADF, "the journal could not be opened")
+        written = os.write(self._fd, line)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += written
+
+    def _fail(self, error: OSError) -> None:
+        if self._fd >= 0:
+            # Half a line must not stay: the next one would be glued to it.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+        if not self._faulty:
+            self._faulty = True
+            self._on_fault(error)
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether everything that was appended has been marked as delivered."""
+        with self._lock:
+            return self._offset >= self._size and not self._memory
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last event that was appended."""
+        return self._seq
+
+    def next_batch(self) -> tuple[list[AnyEvent], int]:
+        """Return the next events to deliver and a receipt for `mark_delivered`. No events: there are none."""
+        if self._offset < self._size:
+            lines, length = _complete_lines(os.pread(self._fd, _READ_SIZE, self._offset))
+            while not lines and length == 0:  # one line longer than the piece
+                lines, length = _complete_lines(os.pread(self._fd, self._size - self._offset, self._offset))
+            return [decode_event(line) for line in lines], length
+        with self._lock:
+            waiting = list(self._memory)[:10_000]
+        return [decode_event(line) for line in waiting], -len(waiting)
+
+    def mark_delivered(self, receipt: int) -> None:
+        """Note that a batch has been delivered."""
+        if receipt >= 0:
+            self._offset += receipt
+            return
+        with self._lock:
+            for _ in range(-receipt):
+                self._memory.popleft()
+
+    def rewind(self) -> None:
+        """Begin again with the first event: the store that had the earlier ones is gone."""
+        self._offset = len(msgspec.json.encode(self.header)) + 1 if self._size else 0
+
+    def touch(self) -> None:
+        """Leave a sign of life: the file's time tells until when the process lived."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.utime(self._fd)
+
+    def spool(self, copy: Callable[[Path], None]) -> str:
+        """Have a file put beside the journal by `copy(path)`, and return its name there.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self.files.mkdir(mode=0o700, exist_ok=True)
+        name = secrets.token_hex(8)
+        copy(self.files / name)
+        return name
+
+    def close(self, *, remove: bool) -> None:
+        """Let go of the file; remove it where all of it has been delivered."""
+        if self._fd < 0:
+            return
+        if remove:
+            remove_files(self.path)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
+    def abandon(self) -> None:
+        """Forget the file without touching it: in a forked child it belongs to the parent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def remove_files(journal: Path) -> None:
+    """Remove a journal and what was spooled beside it."""
+    shutil.rmtree(journal.with_suffix(".files"), ignore_errors=True)
+    journal.unlink(missing_ok=True)
+
+
+class Leftover:
+    """A journal that no living process holds, taken over by this one: locked, read and repaired.
+
+    `events` are its events; a torn last line is cut off.
+    """
+
+    def __init__(self, path: Path, fd: int, header: Header, events: list[AnyEvent]) -> None:
+        self.path = path
+        self.header = header
+        self.events = events
+        self.last_change = os.fstat(fd).st_mtime_ns // 1_000_000
+        self._fd = fd
+
+    def append(self, event: AnyEvent) -> None:
+        """Add an event at the end, with the next number."""
+        numbered = msgspec.structs.replace(event, seq=self.events[-1].seq + 1 if self.events else 1)
+        os.write(self._fd, msgspec.json.encode(numbered) + b"\n")
+        self.events.append(numbered)
+
+    def remove(self) -> None:
+        """Remove the journal: all of it has been delivered."""
+        remove_files(self.path)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self._fd)
+
+
+def take_over(path: Path) -> Leftover | None:
+    """Take over a journal that nobody holds; None if its process lives, another one was faster, or it holds nothing."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink == 0:  # whoever held it has just finished with it
+            raise BlockingIOError
+        content = b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+        lines, length = _complete_lines(content)
+        if length < len(content):
+            os.ftruncate(fd, length)
+        if not lines:
+            remove_files(path)
+            raise BlockingIOError
+        header = msgspec.json.decode(lines[0], type=Header)
+        return Leftover(path, fd, header, [decode_event(line) for line in lines[1:]])
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _complete_lines(content: bytes) -> tuple[list[bytes], int]:
+    end = content.rfind(b"\n") + 1
+    return content[:end].splitlines(), end

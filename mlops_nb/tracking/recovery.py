@@ -1,0 +1,96 @@
+"""Journals of processes that died: delivered, and their runs closed with the reason.
+
+A journal is locked by its process, and the lock goes with the process, however that ends. So one look at the folder
+tells who is dead; whoever looks next (the Jupyter server twice a second, any new process of ours, `mlops-nb sync`)
+takes the journal over, sends what was not sent, and ends the run that nobody can end any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from mlops_nb.core.events import CellRan, RunEnded
+from mlops_nb.core.records import CellExecution, CellOutcome
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.store.base import TrackingStore
+from mlops_nb.tracking.delivery import deliver
+from mlops_nb.tracking.journal import Leftover, take_over
+
+logger = logging.getLogger("mlops_nb")
+
+# A living process touches its journal at least this often (s), so a journal that is older tells when it died.
+SIGN_OF_LIFE_SECONDS = 15.0
+
+Explain = Callable[[int], str | None]
+
+
+def recover(journal_dir: Path, store: TrackingStore, store_uri: str, *, explain: Explain | None = None) -> list[str]:
+    """Deliver the journals that no living process holds and end their runs as KILLED.
+
+    Args:
+        journal_dir: The folder; may be missing.
+        store: Where to deliver.
+        store_uri: Only journals for this store are touched.
+        explain: Says why the process with a pid ended, where the caller knows.
+
+    Returns:
+        The ids of the runs whose journals were delivered.
+    Raises:
+        StoreError: If the store cannot take them now; they stay.
+    """
+    recovered = []
+    for path in sorted(journal_dir.glob("*.jsonl")):
+        try:
+            leftover = take_over(path)
+        except (OSError, msgspec.MsgspecError) as error:
+            logger.warning("The journal %s cannot be read (%s); it is left where it is.", path, error)
+            path.rename(path.with_suffix(".unreadable"))
+            continue
+        if leftover is None:
+            continue
+        try:
+            if leftover.header.store == store_uri:
+                _finish(leftover, store, explain)
+                recovered.append(leftover.header.run_id)
+        finally:
+            leftover.close()
+    return recovered
+
+
+def _finish(leftover: Leftover, store: TrackingStore, explain: Explain | None) -> None:
+    header = leftover.header
+    if header.owner and not any(isinstance(event, RunEnded) for event in leftover.events):
+        why = (explain(header.pid) if explain else None) or "ended without closing the run"
+        cell = _open_cell(leftover)
+        where = ""
+        if cell is not None:
+            interrupted = msgspec.structs.replace(
+                cell, outcome=CellOutcome.INTERRUPTED, duration_ms=float(_last_sign_of_life(leftover) - cell.started)
+            )
+            leftover.append(CellRan(ts=cell.started, cell=interrupted))
+            where = f" while {cell_label(cell)} was running"
+        reason = f"process {header.pid} {why}{where}"
+        leftover.append(RunEnded(ts=_last_sign_of_life(leftover), status=RunStatus.KILLED, reason=reason))
+    deliver(store, header, leftover.path, leftover.events)
+    leftover.remove()
+
+
+def _open_cell(leftover: Leftover) -> CellExecution | None:
+    """Return the cell that was running when the process died."""
+    last = next((event for event in reversed(leftover.events) if isinstance(event, CellRan)), None)
+    return last.cell if last is not None and last.cell.outcome is CellOutcome.RUNNING else None
+
+
+def _last_sign_of_life(leftover: Leftover) -> int:
+    now = time.time_ns() // 1_000_000
+    return now if now - leftover.last_change < 1.5 * SIGN_OF_LIFE_SECONDS * 1000 else leftover.last_change
+
+
+def cell_label(cell: CellExecution) -> str:
+    """Return how people call a cell execution: by the number that the notebook shows."""
+    return f"cell [{cell.execution_count}]" if cell.execution_count is not None else f"cell {cell.index + 1}"

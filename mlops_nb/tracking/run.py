@@ -1,0 +1,345 @@
+"""The handle of a run that is being recorded."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from mlops_nb.core.events import AnyEvent, ArtifactAdded, CellRan, ParamLogged, RunEnded, RunStarted, TagSet
+from mlops_nb.core.names import MAX_PARAM_VALUE, MAX_TAG_VALUE, check_key, clean_run_name
+from mlops_nb.core.records import TAG_NOTE, TAG_RUN_NAME, CellExecution, Run
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.errors import InvalidInput, NotFound
+from mlops_nb.store.artifacts import check_artifact_path
+from mlops_nb.tracking import figures
+from mlops_nb.tracking.journal import Journal
+
+if TYPE_CHECKING:
+    from mlops_nb.tracking.session import Session
+
+logger = logging.getLogger("mlops_nb")
+
+STOP_SECONDS = 5.0
+_CAPTURE_SECONDS = 2.0
+
+
+class ActiveRun:
+    """A run that this process records. Made by `start_run`; a context manager that ends the run.
+
+    Every log call writes one line to the run's journal and returns; delivery to the store happens in the background.
+    A call raises only for what the caller can mend (`InvalidInput`: a name that is not allowed, a value that is not a
+    number), never because of the store, the network or the disk. Any thread may log.
+
+    Attributes:
+        run_id: 32 hex digits.
+        name: What people call it.
+        experiment: The name of its experiment.
+        start_time: Milliseconds since 1970 UTC.
+        status: RUNNING until `stop`.
+    """
+
+    def __init__(self, session: Session, journal: Journal, *, start: RunStarted, run_id: str) -> None:
+        self.run_id = run_id
+        self.name = start.name
+        self.experiment = start.experiment
+        self.start_time = start.ts
+        self.end_time: int | None = None
+        self.status = RunStatus.RUNNING
+        self.reason: str | None = None
+        self.latest: dict[str, tuple[float, int]] = {}
+        self.params: dict[str, str] = {}
+        self.store_uri = journal.header.store
+        self._session = session
+        self._open_journal: Journal | None = journal
+        self._make_journal: Callable[[], Journal] | None = None
+        self._keys: dict[str, bytes] = {}
+        self._steps: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._capturing: threading.Thread | None = None
+        self._cells = 0
+        self._cell: CellExecution | None = None
+        self._in_cell = b""
+
+    @property
+    def _journal(self) -> Journal:
+        journal = self._open_journal
+        if journal is None:
+            assert self._make_journal is not None
+            journal = self._open_journal = self._make_journal()
+        return journal
+
+    def continue_in_child(self, make_journal: Callable[[], Journal]) -> None:
+        """Go on in a forked child: with a journal of its own, which `make_journal` opens when it is needed.
+
+        The child adds to the run; only the parent ends it.
+        """
+        if self._open_journal is not None:
+            self._open_journal.abandon()
+        self._open_journal, self._make_journal = None, make_journal
+        self._lock = threading.Lock()
+        self._cell, self._in_cell = None, b""
+        self._capturing = None
+
+    def capture(self, find_tags: Callable[[], Mapping[str, str]]) -> None:
+        """Set tags that take a while to find (git) from a thread of their own; `stop` waits for them a little."""
+
+        def work() -> None:
+            tags = find_tags()
+            if self.is_open:
+                self.set_tags(tags)
+
+        self._capturing = threading.Thread(target=work, name="mlops_nb-capture", daemon=True)
+        self._capturing.start()
+
+    def close(self) -> None:
+        """Refuse what comes after the end."""
+
+        def ended() -> Journal:
+            raise InvalidInput(f"Run {self.name} has ended; nothing can be logged to it.", hint=f"Resume it: %track start --resume {self.run_id[:8]}")
+
+        self._open_journal, self._make_journal = None, ended
+
+    # -- metrics
+
+    def log(self, metrics: Mapping[str, Any] | None = None, /, *, step: int | None = None, **more: Any) -> None:
+        """Log metrics: `run.log(loss=0.3)`, `run.log({"val/auc": 0.9}, step=3)`.
+
+        Args:
+            metrics: Names and values; a value is anything that `float` takes, NaN and infinities too.
+            step: Where on the x-axis; None counts on from the metric's last step, beginning with 0.
+            **more: Further metrics whose names are identifiers.
+
+        Raises:
+            InvalidInput: If a name is not allowed or a value is not a number.
+        """
+        for key, value in {**(metrics or {}), **more}.items():
+            self.log_metric(key, value, step)
+
+    def log_metric(self, key: str, value: Any, step: int | None = None, *, timestamp: int | None = None) -> None:
+        """Log one point of a metric; see `log`. `timestamp` in ms, now by default."""
+        encoded = self._keys.get(key)
+        if encoded is None:
+            encoded = self._keys[key] = msgspec.json.encode(check_key(key, "metric"))
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise InvalidInput(f"The metric '{key}' is {value!r:.60}, not a number.", hint="Text goes into a param or a tag.") from None
+        if step is None:
+            step = self._steps.get(key, -1) + 1
+        try:
+            self._steps[key] = step = int(step)
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidInput(f"The step of '{key}' is {step!r:.60}, not a whole number.") from None
+        self.latest[key] = (number, step)
+        now = time.time_ns() // 1_000_000 if timestamp is None else timestamp
+        if math.isfinite(number):
+            text = b"%r" % number
+        else:
+            text = b'"NaN"' if math.isnan(number) else b'"Infinity"' if number > 0 else b'"-Infinity"'
+        self._journal.append_body(b'"t":"m","ts":%d,"key":%b,"value":%b,"step":%d%b}' % (now, encoded, text, step, self._in_cell))
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log metrics; the same as `log` with a mapping."""
+        self.log(metrics, step=step)
+
+    # -- params and tags
+
+    def log_param(self, key: str, value: Any) -> Any:
+        """Log a param: an input of the run, written once. Returns the value.
+
+        A second value for the same param is not taken; a warning says so.
+        """
+        text = value if isinstance(value, str) else str(value)
+        if len(text) > MAX_PARAM_VALUE:
+            raise InvalidInput(f"The param '{key}' has {len(text)} characters; {MAX_PARAM_VALUE} are allowed.", hint="Use log_text.")
+        known = self.params.setdefault(check_key(key, "param"), text)
+        if known != text:
+            logger.warning("The param '%s' of this run is %s already; it stays (a param is written once).", key, known[:80])
+            return value
+        self._append(ParamLogged(key=key, value=text))
+        return value
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log params; see `log_param`."""
+        for key, value in params.items():
+            self.log_param(key, value)
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set a tag; the last value stays."""
+        text = str(value)
+        if len(text) > MAX_TAG_VALUE:
+            raise InvalidInput(f"The tag '{key}' has {len(text)} characters; {MAX_TAG_VALUE} are allowed.", hint="Use log_text.")
+        self._append(TagSet(key=check_key(key, "tag"), value=text))
+        if key == TAG_RUN_NAME:
+            self.name = clean_run_name(text) or self.name
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags; see `set_tag`."""
+        for key, value in tags.items():
+            self.set_tag(key, value)
+
+    def delete_tag(self, key: str) -> None:
+        """Remove a tag."""
+        self._append(TagSet(key=check_key(key, "tag")))
+
+    def note(self, text: str) -> None:
+        """Set the run's note (Markdown)."""
+        self.set_tag(TAG_NOTE, text)
+
+    # -- artifacts
+
+    def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
+        """Keep a copy of a file as it is now, or of a folder with all in it.
+
+        Args:
+            local_path: The file or folder.
+            artifact_path: The folder among the run's artifacts; None means the top.
+
+        Raises:
+            NotFound: If there is no such file.
+        """
+        source = Path(local_path)
+        if not source.exists():
+            raise NotFound(f"There is no file '{local_path}'.")
+        prefix = f"{artifact_path.strip('/')}/" if artifact_path else ""
+        if source.is_dir():
+            for file in sorted(p for p in source.rglob("*") if p.is_file()):
+                self._add_file(f"{prefix}{source.name}/{file.relative_to(source).as_posix()}", lambda to, f=file: shutil.copyfile(f, to))
+        else:
+            self._add_file(prefix + source.name, lambda to: shutil.copyfile(source, to))
+
+    def add_file(self, source: Path, artifact_file: str) -> None:
+        """Keep a copy of a file under another name.
+
+        Raises:
+            NotFound: If there is no such file.
+        """
+        if not source.is_file():
+            raise NotFound(f"There is no file '{source}'.")
+        self._add_file(artifact_file, lambda to: shutil.copyfile(source, to))
+
+    def log_artifacts(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
+        """Keep a copy of what is in a folder, without the folder's own name."""
+        folder = Path(local_dir)
+        if not folder.is_dir():
+            raise NotFound(f"There is no folder '{local_dir}'.")
+        prefix = f"{artifact_path.strip('/')}/" if artifact_path else ""
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            self._add_file(prefix + file.relative_to(folder).as_posix(), lambda to, f=file: shutil.copyfile(f, to))
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Keep text as a file."""
+        self._add_file(artifact_file, lambda to: to.write_text(text, encoding="utf-8"))
+
+    def log_dict(self, dictionary: Any, artifact_file: str) -> None:
+        """Keep a JSON value as a file."""
+        text = json.dumps(dictionary, indent=2, default=str)
+        self._add_file(artifact_file, lambda to: to.write_text(text, encoding="utf-8"))
+
+    def log_figure(self, figure: Any, artifact_file: str) -> None:
+        """Keep a matplotlib or plotly figure or a PIL image; the file's suffix gives the format."""
+        self._add_file(artifact_file, lambda to: figures.save(figure, to, Path(artifact_file).suffix.lower()))
+
+    def _add_file(self, path: str, copy: Callable[[Path], Any]) -> None:
+        check_artifact_path(path)
+        try:
+            spooled = self._journal.spool(copy)
+        except OSError as error:
+            logger.warning("The artifact '%s' is not recorded: %s. Your code goes on.", path, error.strerror or error)
+            return
+        self._append(ArtifactAdded(path=path, spool=spooled))
+
+    # -- the ledger, told by the cell hooks
+
+    def begin_cell(self, cell: CellExecution) -> None:
+        """Note that a cell begins to run while this run is open."""
+        with self._lock:
+            self._cell = msgspec.structs.replace(cell, index=self._cells)
+            self._cells += 1
+            self._in_cell = b',"cell":%d' % self._cell.index
+        self._append(CellRan(cell=self._cell))
+
+    def end_cell(self, cell: CellExecution) -> None:
+        """Note how the cell that `begin_cell` announced ended."""
+        if self._cell is not None:
+            self._append(CellRan(cell=msgspec.structs.replace(cell, index=self._cell.index)))
+            self._cell = None
+            self._in_cell = b""
+
+    # -- the end
+
+    def stop(self, status: RunStatus | str = RunStatus.FINISHED, reason: str | None = None, *, timeout: float = STOP_SECONDS) -> None:
+        """End the run. Stopping it again does nothing.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+            reason: Why it failed or was killed; one line.
+            timeout: How long to wait for the store (s); what is not delivered by then is, by the next process.
+        """
+        final = RunStatus(status.upper()) if isinstance(status, str) else status
+        if not final.is_final:
+            raise InvalidInput(f"A run cannot end as {final.value}.", hint="Use FINISHED, FAILED or KILLED.")
+        if self._capturing is not None:
+            self._capturing.join(_CAPTURE_SECONDS)
+        with self._lock:
+            if self.end_time is not None:
+                return
+            self.status, self.reason, self.end_time = final, reason, time.time_ns() // 1_000_000
+        if self._cell is not None:
+            # The cell outlives the run; what it has taken so far is what it took within the run.
+            self.end_cell(msgspec.structs.replace(self._cell, outcome="ok", duration_ms=float(self.end_time - self._cell.started)))
+        if self._open_journal is not None and self._open_journal.dropped:
+            self.set_tag("mlops.dropped_events", self._open_journal.dropped)
+        if self._make_journal is None:
+            self._append(RunEnded(status=final, reason=reason))
+        self._session.ended(self, self._open_journal, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop(*ending_of(error))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has not been stopped."""
+        return self.end_time is None
+
+    def record(self, timeout: float = STOP_SECONDS) -> Run:
+        """Return the run as the store has it, after what was logged so far has been delivered.
+
+        Raises:
+            StoreError: If the store cannot be reached.
+        """
+        self._session.flush(timeout)
+        return self._session.store().get_run(self.run_id)
+
+    def _append(self, event: AnyEvent) -> None:
+        self._journal.append(msgspec.structs.replace(event, ts=event.ts or time.time_ns() // 1_000_000))
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name} {self.run_id[:8]} {self.status.value}>"
+
+
+def ending_of(error: BaseException | None) -> tuple[RunStatus, str | None]:
+    """Return how a run ends when this exception ends it."""
+    if error is None:
+        return RunStatus.FINISHED, None
+    if isinstance(error, KeyboardInterrupt):
+        return RunStatus.KILLED, "interrupted"
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return RunStatus.FINISHED, None
+    first_line = str(error).strip().splitlines()[:1]
+    return RunStatus.FAILED, f"{type(error).__name__}: {first_line[0]}"[:500] if first_line else type(error).__name__
+
+

@@ -1,0 +1,237 @@
+"""The recording state of this process: the open runs, the shipper, and what happens at exit and fork."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from mlops_nb import config
+from mlops_nb.core.events import RunStarted
+from mlops_nb.core.names import check_experiment_name, check_key, clean_run_name, new_run_id, new_run_name
+from mlops_nb.core.records import DEFAULT_EXPERIMENT, TAG_NOTE, TAG_PARENT, CellExecution, Run
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.errors import InvalidInput
+from mlops_nb.store.base import TrackingStore
+from mlops_nb.tracking import capture
+from mlops_nb.tracking.journal import Journal
+from mlops_nb.tracking.recovery import recover
+from mlops_nb.tracking.run import STOP_SECONDS, ActiveRun, ending_of
+from mlops_nb.tracking.shipper import Shipper
+from mlops_nb.tracking.target import Target, resolve
+
+logger = logging.getLogger("mlops_nb")
+
+
+class Session:
+    """What this process records. There is one, `current`; tests make their own.
+
+    Attributes:
+        runs: The open runs, outermost first.
+        cell: The notebook cell that is running, told by the cell hooks.
+        last_ending: How the last cell ended, if it failed: what an open run ends as when the kernel goes.
+        parameters: The notebook's parameters, logged to every run that starts.
+        experiment: The experiment of the runs that follow, where they name none.
+        user_ns: The variables of the notebook, when there is one.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[ActiveRun] = []
+        self.cell: CellExecution | None = None
+        self.last_ending: tuple[RunStatus, str | None] | None = None
+        self.parameters: dict[str, str] = {}
+        self.experiment: str | None = None
+        self.user_ns: dict[str, Any] | None = None
+        self._shippers: dict[str, Shipper] = {}
+        self._shipper: Shipper | None = None
+        self._lock = threading.RLock()
+        atexit.register(self._at_exit)
+        _sessions.add(self)
+
+    @property
+    def active(self) -> ActiveRun | None:
+        """The innermost open run."""
+        return self.runs[-1] if self.runs else None
+
+    def start(
+        self,
+        name: str | None = None,
+        *,
+        experiment: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        note: str | None = None,
+        nested: bool = False,
+        parent_id: str | None = None,
+        resume: Run | None = None,
+        tracking_uri: str | None = None,
+    ) -> ActiveRun:
+        """Start a run; see `mlops_nb.start_run`."""
+        with self._lock:
+            outer = self.active
+            if outer is not None and not nested:
+                raise InvalidInput(
+                    f"Run {outer.name} ({outer.run_id[:8]}) is still open.",
+                    hint="Stop it first (mlops_nb.stop_run()), or start this one with nested=True.",
+                )
+            shipper = self._shipper_for(resolve(tracking_uri))
+            all_tags = {**capture.source_tags(shipper.target.project, self.user_ns), **{check_key(k, "tag"): str(v) for k, v in (tags or {}).items()}}
+            if nested and outer is not None:
+                all_tags.setdefault(TAG_PARENT, outer.run_id)
+            if parent_id:
+                all_tags[TAG_PARENT] = parent_id
+            if note:
+                all_tags[TAG_NOTE] = note
+            run_id = resume.run_id if resume else new_run_id()
+            event = RunStarted(
+                ts=time.time_ns() // 1_000_000,
+                experiment=check_experiment_name(experiment or self._default_experiment(outer)),
+                name=clean_run_name(name or (resume.name if resume else "")) or new_run_name(),
+                user=config.user_name(),
+                tags=all_tags,
+                resume=resume is not None,
+            )
+            journal = self._open_journal(shipper, run_id)
+            journal.append(event)
+            run = ActiveRun(self, journal, start=event, run_id=run_id)
+            self.runs.append(run)
+        if resume is not None:
+            run.params.update(resume.params)
+        if self.cell is not None:
+            run.begin_cell(self.cell)
+        run.log_params({**{k: v for k, v in self.parameters.items() if k not in run.params}, **(params or {})})
+        shipper.add(journal)
+        run.capture(lambda: capture.git_tags(shipper.target.project.root))
+        return run
+
+    def _default_experiment(self, outer: ActiveRun | None) -> str:
+        return outer.experiment if outer is not None else self.experiment or config.experiment_name() or DEFAULT_EXPERIMENT
+
+    def _shipper_for(self, target: Target) -> Shipper:
+        shipper = self._shippers.get(target.store_uri)
+        if shipper is None:
+            shipper = self._shippers[target.store_uri] = Shipper(target)
+            with contextlib.suppress(OSError):  # the journal says what is wrong with the folder, once
+                if target.state_dir == target.project.state_dir:
+                    target.project.create()
+            if target.project.is_fallback and target.state_dir == target.project.state_dir:
+                logger.warning("%s cannot be written; its runs are kept in %s.", target.project.root, target.state_dir)
+        self._shipper = shipper
+        return shipper
+
+    def _open_journal(self, shipper: Shipper, run_id: str, *, owner: bool = True) -> Journal:
+        def on_fault(error: OSError) -> None:
+            logger.warning(
+                "The journal in %s cannot be written (%s): logging goes on in memory and straight to the store.",
+                shipper.target.journal_dir,
+                error.strerror or error,
+            )
+
+        return Journal(shipper.target.journal_dir, run_id, shipper.target.store_uri, owner=owner, on_fault=on_fault)
+
+    def ended(self, run: ActiveRun, journal: Journal | None, timeout: float) -> None:
+        """Take a run that was stopped off the list and deliver the rest of it; inner runs that are open end with it."""
+        with self._lock:
+            if run not in self.runs:
+                return
+            position = self.runs.index(run)
+            inner = self.runs[position + 1 :]
+        for child in reversed(inner):
+            child.stop(run.status, run.reason, timeout=timeout)
+        with self._lock:
+            self.runs.remove(run)
+        if journal is None:  # a forked child that has logged nothing
+            return
+        shipper = self._shippers[journal.header.store]
+        complete = shipper.finish(journal, timeout)
+        run.close()
+        if not complete:
+            logger.warning(
+                "Run %s is closed, but the store does not have all of it yet. It is safe in %s and is sent when the store is back.",
+                run.name,
+                shipper.target.journal_dir,
+            )
+
+    def flush(self, timeout: float = STOP_SECONDS) -> bool:
+        """Wait until what was logged so far is in the store; return whether it is."""
+        return all(shipper.flush(timeout) for shipper in list(self._shippers.values()))
+
+    def shipper(self) -> Shipper:
+        """Return the shipper of the last run, or of where a run would be recorded now."""
+        with self._lock:
+            return self._shipper or self._shipper_for(resolve())
+
+    def store(self) -> TrackingStore:
+        """Return the store, for reading.
+
+        Raises:
+            StoreError: If it cannot be reached.
+        """
+        return self.shipper().store()
+
+    def fresh_store(self, timeout: float = STOP_SECONDS) -> TrackingStore:
+        """Return the store for reading what has been logged so far, with the runs of dead processes closed.
+
+        Raises:
+            StoreError: If it cannot be reached.
+        """
+        self.flush(timeout)
+        store = self.store()
+        target = self.shipper().target
+        recover(target.journal_dir, store, target.store_uri)
+        store.expire_leases()
+        return store
+
+    def ending(self) -> tuple[RunStatus, str | None]:
+        """Return how an open run ends when the process ends now."""
+        if self.last_ending is not None:
+            return self.last_ending
+        if self.user_ns is not None:
+            # Only a Jupyter server sets this: there a person works, and the kernel went while the run was open.
+            # Headless, the notebook has simply come to its end.
+            if "JPY_SESSION_NAME" in os.environ:
+                return RunStatus.KILLED, "the kernel was shut down while the run was open"
+            return RunStatus.FINISHED, None
+        return ending_of(getattr(sys, "last_value", None))
+
+    def _at_exit(self) -> None:
+        status, reason = self.ending()
+        deadline = time.monotonic() + STOP_SECONDS
+        for run in reversed(list(self.runs)):
+            run.stop(status, reason, timeout=max(0.1, deadline - time.monotonic()))
+
+    def after_fork_in_child(self) -> None:
+        """Let the child add to the parent's runs through journals of its own, made when it first logs something."""
+        self._lock = threading.RLock()
+        targets = {uri: shipper.target for uri, shipper in self._shippers.items()}
+        self._shippers, self._shipper = {}, None
+        for run in self.runs:
+            target = targets[run.store_uri]
+
+            def open_for_child(run_id: str = run.run_id, target: Target = target) -> Journal:
+                shipper = self._shipper_for(target)
+                journal = self._open_journal(shipper, run_id, owner=False)
+                shipper.add(journal)
+                return journal
+
+            run.continue_in_child(open_for_child)
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for session in list(_sessions):
+        session.after_fork_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+current = Session()
