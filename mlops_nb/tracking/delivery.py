@@ -27,11 +27,17 @@ def deliver(store: TrackingStore, header: Header, journal: Path, events: Sequenc
         NotFound: If the store does not know the run.
     """
     files = journal.with_suffix(".files")
-    for event in events:
+    start = 0
+    for i, event in enumerate(events):
+        is_file = isinstance(event, ArtifactAdded) and event.spool is not None
+        if i > start and (is_file or i - start == BATCH):
+            _ingest(store, header, journal, events[start:i])
+            start = i
         if isinstance(event, ArtifactAdded) and event.spool is not None:
+            # After what comes before it, which may start the run; before its own event, which says that it is there.
             _deliver_file(store, header.run_id, event.path, files / event.spool)
-    for i in range(0, len(events), BATCH):
-        _ingest(store, header, journal, events[i : i + BATCH])
+    if start < len(events):
+        _ingest(store, header, journal, events[start:])
 
 
 def _deliver_file(store: TrackingStore, run_id: str, path: str, spooled: Path) -> None:

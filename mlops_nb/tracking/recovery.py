@@ -17,6 +17,7 @@ import msgspec
 from mlops_nb.core.events import CellRan, RunEnded
 from mlops_nb.core.records import CellExecution, CellOutcome
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.errors import NotFound
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking.delivery import deliver
 from mlops_nb.tracking.journal import Leftover, take_over
@@ -44,22 +45,32 @@ def recover(journal_dir: Path, store: TrackingStore, store_uri: str, *, explain:
         StoreError: If the store cannot take them now; they stay.
     """
     recovered = []
-    for path in sorted(journal_dir.glob("*.jsonl")):
-        try:
-            leftover = take_over(path)
-        except (OSError, msgspec.MsgspecError) as error:
-            logger.warning("The journal %s cannot be read (%s); it is left where it is.", path, error)
-            path.rename(path.with_suffix(".unreadable"))
-            continue
-        if leftover is None:
-            continue
-        try:
-            if leftover.header.store == store_uri:
+    leftovers = [leftover for path in sorted(journal_dir.glob("*.jsonl")) if (leftover := _take_over(path, store_uri)) is not None]
+    try:
+        # A forked child adds to a run that its parent's journal begins.
+        for leftover in sorted(leftovers, key=lambda leftover: not leftover.header.owner):
+            try:
                 _finish(leftover, store, explain)
-                recovered.append(leftover.header.run_id)
-        finally:
+            except NotFound:  # the child's parent lives and has not delivered the beginning yet
+                continue
+            recovered.append(leftover.header.run_id)
+    finally:
+        for leftover in leftovers:
             leftover.close()
     return recovered
+
+
+def _take_over(path: Path, store_uri: str) -> Leftover | None:
+    try:
+        leftover = take_over(path)
+    except (OSError, msgspec.MsgspecError) as error:
+        logger.warning("The journal %s cannot be read (%s); it is set aside as %s.", path, error, path.with_suffix(".unreadable").name)
+        path.rename(path.with_suffix(".unreadable"))
+        return None
+    if leftover is not None and leftover.header.store != store_uri:
+        leftover.close()
+        return None
+    return leftover
 
 
 def _finish(leftover: Leftover, store: TrackingStore, explain: Explain | None) -> None:
