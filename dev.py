@@ -40,7 +40,9 @@ def run(*command: str | Path, check: bool = True, quiet: bool = False, cwd: Path
     environment.pop("PYTHONHOME", None)
     output = subprocess.PIPE if quiet else None
     words = [str(word) for word in command]
-    result = subprocess.run(words, cwd=cwd, env=environment, check=False, stdout=output, stderr=subprocess.STDOUT if quiet else None, text=True)
+    result = subprocess.run(
+        words, cwd=cwd, env=environment, check=False, stdout=output, stderr=subprocess.STDOUT if quiet else None, text=True
+    )
     if check and result.returncode != 0:
         if quiet:
             sys.stdout.write(result.stdout)
@@ -93,7 +95,17 @@ def demo() -> None:
     }
     for name, parameters in settings.items():
         say(f"papermill notebooks/train.ipynb ({name}: {' '.join(parameters[1::3])} = {' '.join(parameters[2::3])})")
-        run(BIN / "papermill", "--engine", "mlops_nb", "notebooks/train.ipynb", OUTPUT / f"train-{name}.ipynb", "-p", "run_name", name, *parameters)
+        run(
+            BIN / "papermill",
+            "--engine",
+            "mlops_nb",
+            "notebooks/train.ipynb",
+            OUTPUT / f"train-{name}.ipynb",
+            "-p",
+            "run_name",
+            name,
+            *parameters,
+        )
     say("comparing the two runs")
     report = ["--markdown", OUTPUT / "report.md", "--html", OUTPUT / "report.html"]
     run(BIN / "mlops-nb", "report", "@last~1", "@last", *report)
@@ -118,7 +130,9 @@ def test(*arguments: str, everything: bool = False) -> None:
     say("browser tests")
     if chromium is None:
         print("✗ no Chromium here, and none could be installed: the browser tests will say so.")
-    failures += run(PYTHON, "-m", "pytest", "-m", "browser", "tests/browser", check=False, **({"CHROMIUM": chromium} if chromium else {})) != 0
+    failures += (
+        run(PYTHON, "-m", "pytest", "-m", "browser", "tests/browser", check=False, **({"CHROMIUM": chromium} if chromium else {})) != 0
+    )
     if failures:
         sys.exit("✗ tests failed")
 

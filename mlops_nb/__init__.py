@@ -41,11 +41,14 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_FLUENT = (
+__all__ = [
+    "MlopsError",
+    "__version__",
     "active_run",
     "compare",
     "delete_run",
     "get_run",
+    "load_ipython_extension",
     "log",
     "log_artifact",
     "log_dict",
@@ -63,9 +66,8 @@ _FLUENT = (
     "start_run",
     "stop_run",
     "tag_run",
-)
-
-__all__ = ["MlopsError", "__version__", *_FLUENT, "load_ipython_extension", "unload_ipython_extension"]
+    "unload_ipython_extension",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -77,7 +79,7 @@ def __getattr__(name: str) -> Any:
         from mlops_nb.errors import MlopsError
 
         return MlopsError
-    if name in _FLUENT:
+    if name in __all__:
         from mlops_nb import fluent
 
         return getattr(fluent, name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_nb.core import filters
+from mlops_nb.core.names import check_experiment_name
 from mlops_nb.core.records import LifecycleStage, Run
 from mlops_nb.errors import InvalidInput
 from mlops_nb.store.base import RunQuery
@@ -160,7 +161,7 @@ def log_figure(figure: Any, artifact_file: str) -> None:
 
 def set_experiment(name: str) -> None:
     """Make this the experiment of the runs that follow."""
-    sessions.current.experiment = sessions.check_experiment_name(name)
+    sessions.current.experiment = check_experiment_name(name)
 
 
 def get_run(selector: str | Run | ActiveRun = "@last") -> Run:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
+from mlops_nb.core.formatting import LARGE, exponent, format_number
 from mlops_nb.core.records import TAG_GIT_BRANCH, TAG_GIT_COMMIT, TAG_NOTEBOOK, TAG_USER, Record, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.core.selectors import lower_is_better
@@ -64,11 +65,11 @@ class MetricRow(Record, frozen=True, kw_only=True):
     def decimals(self) -> int:
         """Decimal places for all numbers of the row: four digits of the largest, and two of the smallest difference."""
         values = [float(v) for v in (self.base, *(c.value for c in self.changes)) if v is not None and math.isfinite(v)]
-        if all(v.is_integer() and abs(v) < _LARGE for v in values):
+        if all(v.is_integer() and abs(v) < LARGE for v in values):
             return 0
-        start = max(_exponent(v) for v in values)
+        start = max(exponent(v) for v in values)
         gaps = [c.difference for c in self.changes if c.difference and math.isfinite(c.difference)]
-        return max([4 if start <= 0 else 3 - start, *(1 - _exponent(gap) for gap in gaps)])
+        return max([4 if start <= 0 else 3 - start, *(1 - exponent(gap) for gap in gaps)])
 
 
 class ValueRow(Record, frozen=True, kw_only=True):
@@ -195,37 +196,6 @@ def run_labels(runs: Sequence[Run]) -> tuple[str, ...]:
     )
 
 
-def format_number(value: float | None, *, decimals: int | None = None, signed: bool = False) -> str:
-    """Return a number for people, with thousands separated; None gives a dash.
-
-    Args:
-        value: The number.
-        decimals: Decimal places, usually `MetricRow.decimals`; without, four significant digits.
-        signed: Put a plus sign before positive numbers.
-    """
-    if value is None:
-        return "–"
-    sign = "\u2212" if value < 0 else "+" if signed and value != 0 else ""
-    size = abs(float(value))
-    if math.isnan(size):
-        return "NaN"
-    if math.isinf(size):
-        return f"{sign}∞"
-    if decimals is None:
-        decimals = 0 if size.is_integer() and size < _LARGE else 3 - _exponent(size)
-    if size and not _SMALL <= size < _LARGE:
-        # A float carries at most 15 decimal digits.
-        return f"{sign}{size:.{min(14, max(1, decimals + _exponent(size)))}e}"
-    return f"{sign}{size:,.{max(0, decimals)}f}"
-
-
-_SMALL, _LARGE = 1e-4, 1e15
-
-
-def _exponent(value: float) -> int:
-    return math.floor(math.log10(abs(value))) if value else 0
-
-
 def _directions(marked: Sequence[str], present: Sequence[str]) -> dict[str, Direction | None]:
     chosen: dict[str, Direction | None] = {}
     for text in marked:
@@ -319,9 +289,11 @@ def _measured(labels: Sequence[str], row: MetricRow) -> tuple[Verdict, tuple[Phr
     change, decimals = row.changes[place], row.decimals
     name, base, key = Phrase(labels[place + 1], True), Phrase(labels[0], True), Phrase(row.key, True)
     before, now = format_number(row.base, decimals=decimals), format_number(change.value, decimals=decimals)
-    if change.verdict not in _VERBS:
-        why = {Verdict.NEW: "only the other side has it", Verdict.MISSING: "only the base has it"}.get(change.verdict, "a value is NaN")
-        return change.verdict, (name, Phrase(" cannot be compared with "), base, Phrase(" by "), key, Phrase(f": {why}."))
+    if change.verdict in (Verdict.NEW, Verdict.MISSING):
+        # Metrics that both have come first: there is none.
+        return change.verdict, (name, Phrase(" and "), base, Phrase(" have no metric in common."))
+    if change.verdict is Verdict.NOT_COMPARABLE:
+        return change.verdict, (name, Phrase(" cannot be compared with "), base, Phrase(" by "), key, Phrase(": a value is NaN."))
     delta = f" ({format_number(change.difference, decimals=decimals, signed=True)})" if change.verdict is not Verdict.SAME else ""
     values = f" {before} → {now}{delta}" if change.verdict is not Verdict.SAME else f" {now}"
     if len(row.changes) == 1:
@@ -348,7 +320,7 @@ def _best(row: MetricRow) -> int:
 
 def _tally(rows: Sequence[MetricRow], primary: MetricRow, others: int) -> tuple[Phrase, ...]:
     """Count what the other metrics of the only other run did."""
-    if others != 1:
+    if others != 1 or primary.changes[0].verdict in (Verdict.NEW, Verdict.MISSING):
         return ()
     rest = [row.changes[0].verdict for row in rows if row is not primary]
     counts = [f"{rest.count(verdict)} {verdict.value}" for verdict in Verdict if verdict in rest and verdict is not Verdict.DIFFERENT]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from mlops_nb.core.records import Run
 from mlops_nb.errors import FilterError, did_you_mean
 
 
-class Field(str, Enum):
+class Field(StrEnum):
     METRIC = "metric"
     PARAM = "param"
     TAG = "tag"
@@ -204,6 +204,7 @@ def _build(tree: Any, text: str) -> Node:
     if kind == "negated":
         return Not(_build(tree.children[0], text))
     field, key, position = _key(tree.children[0])
+    value: float | str | tuple[str, ...] | None
     if kind in ("is_null", "not_null"):
         op, value = ("IS NULL" if kind == "is_null" else "IS NOT NULL"), None
     elif kind in ("member", "not_member"):
@@ -240,7 +241,9 @@ def _typed(field: Field | None, key: str, op: str, value: Any, text: str, positi
         # A param is text; `params.depth = 6` can only mean the text as it was written.
         value = f"{value:g}" if value != int(value) or abs(value) > 1e15 else str(int(value))
     if not numeric and field is not Field.PARAM and op in ("<", "<=", ">", ">="):
-        raise FilterError(f"{field.value} '{key}' is text; '{op}' cannot compare it.", position=position, hint="Use =, !=, LIKE, ILIKE or IN.")
+        raise FilterError(
+            f"{field.value} '{key}' is text; '{op}' cannot compare it.", position=position, hint="Use =, !=, LIKE, ILIKE or IN."
+        )
     return Comparison(field, key, op, value)
 
 
@@ -309,8 +312,8 @@ def _value_of(node: Comparison, run: Run) -> float | str | None:
     if node.field is Field.TAG:
         return run.tags.get(node.key)
     attribute = {"run_name": "name", "user_id": "user"}.get(node.key, node.key)
-    value = getattr(run, attribute)
-    return value.value if isinstance(value, Enum) else value
+    value: float | str | Enum | None = getattr(run, attribute)
+    return str(value.value) if isinstance(value, Enum) else value
 
 
 def _compare(node: Comparison, actual: float | str | None) -> bool:

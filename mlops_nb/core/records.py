@@ -6,14 +6,14 @@ Times are whole milliseconds since 1970 UTC, as in MLflow's REST API.
 from __future__ import annotations
 
 import math
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
 from mlops_nb.core.run_state import RunStatus
 
 
-class LifecycleStage(str, Enum):
+class LifecycleStage(StrEnum):
     """Deleted records stay in the store and can be restored."""
 
     ACTIVE = "active"
@@ -64,7 +64,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     media_type: str | None = None
 
 
-class CellOutcome(str, Enum):
+class CellOutcome(StrEnum):
     RUNNING = "running"
     OK = "ok"
     ERROR = "error"
@@ -150,7 +150,7 @@ TAG_NOTEBOOK = "mlops.notebook"
 TAG_SERIES = "mlops.series"
 TAG_ATTEMPT = "mlops.attempt"
 TAG_EXECUTION = "mlops.execution"
-TAG_REASON = "mlops.reason"
+TAG_GIT_DIRTY = "mlops.git.dirty"
 
 DEFAULT_EXPERIMENT = "Default"
 DEFAULT_EXPERIMENT_ID = "0"

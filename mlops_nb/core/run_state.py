@@ -11,7 +11,7 @@ import enum
 from mlops_nb.errors import IllegalTransition
 
 
-class RunStatus(str, enum.Enum):
+class RunStatus(enum.StrEnum):
     RUNNING = "RUNNING"
     SCHEDULED = "SCHEDULED"
     FINISHED = "FINISHED"

@@ -1,11 +1,11 @@
 """Run selectors, git-like: one grammar for magics, Python, command line and reports.
 
-    @last  @last~2          the newest run, the one two before it
-    @best:val_auc           the highest latest value of a metric; for a loss the lowest
-    @worst:loss             the other end
-    tag:baseline            the newest run with this tag; tag:stage=prod with this value
-    7f2c                    a prefix of a run id (at least 4 digits)
-    calm-ibis-12            a run name (the newest of that name)
+@last  @last~2          the newest run, the one two before it
+@best:val_auc           the highest latest value of a metric; for a loss the lowest
+@worst:loss             the other end
+tag:baseline            the newest run with this tag; tag:stage=prod with this value
+7f2c                    a prefix of a run id (at least 4 digits)
+calm-ibis-12            a run name (the newest of that name)
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ class RunIds(Wire, kw_only=True):
 
 
 class LeasesRequest(Wire, kw_only=True):
-    older_than_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    older_than_seconds: float | None = None
 
 
 # -- what a run holds

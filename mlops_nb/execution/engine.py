@@ -26,7 +26,8 @@ from papermill.engines import NBClientEngine
 from papermill.log import logger as papermill_logger
 from papermill.utils import merge_kwargs, remove_args
 
-from mlops_nb.core.events import CellRan
+from mlops_nb.core.events import AnyEvent, CellRan, ParamLogged
+from mlops_nb.core.names import MAX_PARAM_VALUE
 from mlops_nb.core.records import TAG_EXECUTION, CellExecution, CellOutcome
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.core.run_state import RunStatus
@@ -147,7 +148,8 @@ class _Execution:
             if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
                 found |= _literals(cell.source)
         given = self.notebook.metadata.get("papermill", {}).get("parameters", {})
-        return found | {key: str(value) for key, value in given.items()}
+        found |= {key: str(value) for key, value in given.items()}
+        return {key: self._redact(value)[:MAX_PARAM_VALUE] for key, value in found.items() if not key.startswith("_")}
 
     def cell_begins(self, cell: Any) -> None:
         """Note that a cell begins."""
@@ -191,7 +193,7 @@ class _Execution:
             store = shipper.store()
             recover(shipper.target.journal_dir, store, shipper.target.store_uri, explain=lambda _pid: self._death())
             self._attach(store)
-        except Exception as error:  # the notebook has run; that its report is incomplete must not fail it
+        except Exception as error:  # noqa: BLE001  # the notebook has run; that its report is incomplete must not fail it
             logger.warning("The executed notebook could not be attached to its runs: %s", error)
 
     def _ending(self) -> tuple[RunStatus, str | None]:
@@ -211,12 +213,15 @@ class _Execution:
 
     def _attach(self, store: TrackingStore) -> None:
         query = RunQuery(filter=f"tags.`{TAG_EXECUTION}` = '{self.id}'", lifecycle_stage=None)
-        content = nbformat.writes(self.notebook).encode()
+        content = nbformat.writes(self.notebook).encode()  # type: ignore[no-untyped-call]  # nbformat has types in part
         for run in store.search_runs(query).items:
             if self._run is None:
                 shown = {cell.get("id"): self._shown(cell) for cell in self.notebook.cells if cell.cell_type == "code"}
                 rows = [msgspec.structs.replace(c, outputs=shown[c.cell_id]) for c in store.cells(run.run_id) if shown.get(c.cell_id)]
-                events = [CellRan(seq=number, cell=row) for number, row in enumerate(rows, start=1)]
+                # The kernel cannot know the tags of cells that ran before the extension was loaded.
+                params = {key: value for key, value in self._parameters().items() if key not in run.params and value not in ("", run.name)}
+                happened: list[AnyEvent] = [*(CellRan(cell=row) for row in rows), *(ParamLogged(key=k, value=v) for k, v in params.items())]
+                events = [msgspec.structs.replace(event, seq=number) for number, event in enumerate(happened, start=1)]
                 store.ingest(run.run_id, f"{self.id}-{run.run_id[:16]}", events)
             store.write_artifact(run.run_id, f"notebook/{self.name}", io.BytesIO(content))
 

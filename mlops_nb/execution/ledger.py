@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ logger = logging.getLogger("mlops_nb")
 MAX_FAULTS = 3
 MAX_SOURCE = 100_000
 _PARAMETER_TAGS = frozenset({"parameters", "injected-parameters"})
+_INJECTED = "# Parameters\n"
 _SKIP_TAG = "skip-track"
 _SKIP_COMMENT = "# mlops: skip"
 _SIMPLE = (bool, int, float, str, type(None))
@@ -76,8 +78,9 @@ class CellLedger:
         self._redact = Redactor(os.environ)
 
     def install(self) -> None:
-        """Register the hooks."""
+        """Register the hooks. The cell that is running, which installs them, counts; earlier ones may hold parameters."""
         self.session.user_ns = self.shell.user_ns
+        self._look_back()
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
 
@@ -89,17 +92,36 @@ class CellLedger:
         self.session.cell = None
 
     @_guarded
+    def _look_back(self) -> None:
+        history = self.shell.history_manager
+        sources = list(history.input_hist_raw) if history is not None else []
+        for source in sources[:-1]:
+            if source.startswith(_INJECTED):
+                self._note_parameters(source)
+        request = self.shell.kernel.get_parent() if hasattr(self.shell, "kernel") else {}
+        meta = request.get("metadata") or {}
+        if sources and sources[-1]:
+            self._begin(
+                SimpleNamespace(raw_cell=sources[-1], store_history=True, cell_id=meta.get("cellId"), cell_meta=meta), len(sources) - 1
+            )
+
+    @_guarded
     def _before(self, info: Any) -> None:
+        # IPython counts up before this hook in some versions and after it in others; the history is one entry behind in all.
+        history = self.shell.history_manager
+        self._begin(info, len(history.input_hist_raw) if history is not None else int(self.shell.execution_count))
+
+    def _begin(self, info: Any, number: int) -> None:
         self._started = time.perf_counter()
         tags = _tags_of(info)
-        self._is_parameters = bool(_PARAMETER_TAGS & tags) or info.raw_cell.startswith("# Parameters\n")
-        cell = self._cell_of(info, tags)
+        self._is_parameters = bool(_PARAMETER_TAGS & tags) or info.raw_cell.startswith(_INJECTED)
+        cell = self._cell_of(info, tags, number)
         self.session.cell = cell
         if cell is not None:
             for run in self.session.runs:
                 run.begin_cell(cell)
 
-    def _cell_of(self, info: Any, tags: set[str]) -> CellExecution | None:
+    def _cell_of(self, info: Any, tags: set[str], number: int) -> CellExecution | None:
         level = os.environ.get("MLOPS_NB_CAPTURE", "source")
         source = info.raw_cell
         if level == "off" or _SKIP_TAG in tags or _SKIP_COMMENT in source:
@@ -107,20 +129,12 @@ class CellLedger:
         return CellExecution(
             index=0,  # the run counts
             cell_id=info.cell_id,
-            execution_count=self._number() if info.store_history else None,
+            execution_count=number if info.store_history else None,
             source=self._redact(source[:MAX_SOURCE]) if level == "source" else "",
             source_hash=hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest(),
             started=time.time_ns() // 1_000_000,
             outcome=CellOutcome.RUNNING,
         )
-
-    def _number(self) -> int:
-        """Return the number that the notebook shows for the running cell.
-
-        IPython counts up before this hook in some versions and after it in others; the history is one entry behind in all.
-        """
-        history = self.shell.history_manager
-        return len(history.input_hist_raw) if history is not None else int(self.shell.execution_count)
 
     @_guarded
     def _after(self, result: Any) -> None:
@@ -177,7 +191,9 @@ def _assigned_names(source: str) -> list[str]:
         return []
     names = []
     for statement in body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target] if isinstance(statement, ast.AnnAssign) else []
+        targets = (
+            statement.targets if isinstance(statement, ast.Assign) else [statement.target] if isinstance(statement, ast.AnnAssign) else []
+        )
         names += [target.id for target in targets if isinstance(target, ast.Name) and not target.id.startswith("_")]
     return names
 

@@ -6,6 +6,7 @@ in nbviewer. Everything that people wrote is escaped.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from mlops_nb.core.comparison import RunComparison, format_number
+from mlops_nb.core.comparison import RunComparison
+from mlops_nb.core.formatting import format_duration, format_number
 from mlops_nb.core.records import Run, Series
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.core.selectors import lower_is_better
@@ -39,19 +41,6 @@ _COLOURS = {
 }
 _MAIN_METRICS = 3
 _SHOWN = 40
-
-
-def duration(milliseconds: float | None) -> str:
-    """Return a duration as people say it: 350 ms, 2.1 s, 3 m 41 s, 2 h 5 m."""
-    if milliseconds is None:
-        return ""
-    seconds = milliseconds / 1000
-    if seconds < 1:
-        return f"{milliseconds:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} m {int(seconds % 60)} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} m"
 
 
 def main_metrics(keys: Sequence[str]) -> list[str]:
@@ -99,7 +88,7 @@ def _card(
 ) -> Bundle:
     shown = [f"{key} {format_number(metrics[key])}" for key in main_metrics(list(metrics))]
     settings = " ".join(f"{key}={value[:30]}" for key, value in list(params.items())[:6])
-    facts = [status.value.lower(), duration(elapsed), *shown, settings, f"{experiment} / {run_id[:8]}" if experiment else run_id[:8]]
+    facts = [status.value.lower(), format_duration(elapsed), *shown, settings, f"{experiment} / {run_id[:8]}" if experiment else run_id[:8]]
     text = f"{GLYPHS[status]} {name} " + " · ".join(fact for fact in facts if fact)
     if reason:
         text += f"\n  {reason}"
@@ -131,7 +120,7 @@ def runs_bundle(runs: Sequence[Run]) -> Bundle:
                 run.name[:60],
                 run.run_id[:8],
                 started,
-                duration(run.duration_ms),
+                format_duration(run.duration_ms),
                 *values,
                 *(run.params.get(key, "")[:30] for key in params),
             ]
@@ -144,13 +133,12 @@ def runs_bundle(runs: Sequence[Run]) -> Bundle:
 
 def comparison_bundle(comparison: RunComparison) -> Bundle:
     """Return a comparison: the verdict, and what became of each metric."""
-    rows = [
-        [row.key, format_number(row.base), *(f"{format_number(c.value)} {c.verdict.value}" for c in row.changes)]
-        for row in comparison.metrics[:_SHOWN]
-    ]
-    changed = [
-        f"{row.key} {' → '.join('—' if v is None else v[:40] for v in row.values)}" for row in comparison.params if row.changed
-    ][:10]
+    rows = []
+    for row in comparison.metrics[:_SHOWN]:
+        number = functools.partial(format_number, decimals=row.decimals)
+        changes = [f"{number(c.value)} ({number(c.difference, signed=True)}) {c.verdict.value}" for c in row.changes]
+        rows.append([row.key, number(row.base), *changes])
+    changed = [f"{row.key} {' → '.join('—' if v is None else v[:40] for v in row.values)}" for row in comparison.params if row.changed][:10]
     text = [comparison.verdict, *("  " + "  ".join(row) for row in rows)]
     if changed:
         text.append("changed: " + " · ".join(changed))

@@ -17,11 +17,18 @@ from mlops_nb.tracking.target import connect, resolve
 def report() -> str:
     """Return one line a check, with ✓ or ✗ and what to do."""
     target = resolve()
-    lines = [f"mlops_nb {mlops_nb.__version__} · Python {platform.python_version()}", f"✓ project {target.project.name} at {target.project.root}"]
+    lines = [
+        f"mlops_nb {mlops_nb.__version__} · Python {platform.python_version()}",
+        f"✓ project {target.project.name} at {target.project.root}",
+    ]
     lines.append(_labextension())
     lines.append(_server_extension())
     server = servers.having_open(target.store_uri)
-    lines.append(f"✓ tracking server at {server.url} (pid {server.pid})" if server else "· no Jupyter server has this store open; it is used directly")
+    lines.append(
+        f"✓ tracking server at {server.url} (pid {server.pid})"
+        if server
+        else "· no Jupyter server has this store open; it is used directly"
+    )
     try:
         store = connect(target, create=False)
         if store is None:

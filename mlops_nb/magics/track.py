@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
-from IPython.display import display
+from IPython.display import display as _display
 
 import mlops_nb
 from mlops_nb import fluent
@@ -28,6 +28,11 @@ from mlops_nb.tracking.target import resolve
 VERBS = ("start", "stop", "log", "file", "ls", "show", "note", "tag", "delete")
 _CELL_VERB = "_cell"
 _CELL_LINE = re.compile(r"%%track\b(?P<rest>.*)", re.DOTALL)
+
+
+def show(run: ActiveRun) -> None:
+    """Show the card of a run under the running cell."""
+    _display(run)  # type: ignore[no-untyped-call]  # IPython's display has no types
 
 
 def begin_of_track_cell(lines: list[str]) -> list[str]:
@@ -61,10 +66,11 @@ class TrackMagics(Magics):
 
     def __init__(self, shell: Any, session: Session, ledger: CellLedger) -> None:
         super().__init__(shell)
+        self.shell: Any = shell
         self.session = session
         self.ledger = ledger
         self._attempts: dict[str, int] = {}
-        ledger.on_cell_run_ended = display
+        ledger.on_cell_run_ended = show
 
     def say(self, text: str) -> None:
         """Show one line."""
@@ -118,7 +124,7 @@ class TrackMagics(Magics):
         """Everything under one name: `%mlops track ...` is `%track ...`; `%mlops doctor` checks the installation."""
         verb, _, rest = line.strip().partition(" ")
         if verb == "track":
-            return self.track(rest)
+            return self.shell.run_line_magic("track", rest)
         if verb in ("", "doctor"):
             from mlops_nb.magics.doctor import report
 
@@ -129,7 +135,7 @@ class TrackMagics(Magics):
 
     def _status(self) -> Any:
         for run in self.session.runs:
-            display(run)
+            show(run)
         try:
             return fluent.search_runs(max_results=5)
         except StoreError as error:

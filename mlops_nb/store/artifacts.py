@@ -55,7 +55,7 @@ class LocalArtifacts:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def list(self, folder: tuple[str, ...], path: str, *, recursive: bool) -> list[Artifact]:
+    def entries(self, folder: tuple[str, ...], path: str, *, recursive: bool) -> list[Artifact]:
         """Return the artifacts in a folder of a run by path; see `TrackingStore.list_artifacts`."""
         parts = check_artifact_path(path, allow_root=True)
         found: list[Artifact] = []

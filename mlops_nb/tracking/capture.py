@@ -14,6 +14,7 @@ from mlops_nb.core.records import (
     TAG_EXECUTION,
     TAG_GIT_BRANCH,
     TAG_GIT_COMMIT,
+    TAG_GIT_DIRTY,
     TAG_NOTEBOOK,
     TAG_SOURCE_NAME,
     TAG_SOURCE_TYPE,
@@ -77,5 +78,5 @@ def git_tags(folder: Path) -> dict[str, str]:
     if (match := re.search(r"^# branch\.head (.+)$", result.stdout, re.MULTILINE)) and match[1] != "(detached)":
         tags[TAG_GIT_BRANCH] = match[1]
     if tags.get(TAG_GIT_COMMIT):
-        tags["mlops.git.dirty"] = str(bool(re.search(r"^[12u] ", result.stdout, re.MULTILINE))).lower()
+        tags[TAG_GIT_DIRTY] = str(bool(re.search(r"^[12u] ", result.stdout, re.MULTILINE))).lower()
     return tags

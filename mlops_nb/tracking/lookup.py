@@ -34,7 +34,12 @@ class Runs(list[Run]):
             raise MissingDependencyError("pandas", extra="demo", purpose="A table of runs") from None
         rows: list[dict[str, object]] = []
         for run in self:
-            row: dict[str, object] = {"run_id": run.run_id, "name": run.name, "status": run.status.value, "experiment_id": run.experiment_id}
+            row: dict[str, object] = {
+                "run_id": run.run_id,
+                "name": run.name,
+                "status": run.status.value,
+                "experiment_id": run.experiment_id,
+            }
             row["start_time"] = pd.Timestamp(run.start_time, unit="ms", tz="UTC")
             row["end_time"] = None if run.end_time is None else pd.Timestamp(run.end_time, unit="ms", tz="UTC")
             row |= {f"metrics.{key}": metric.value for key, metric in run.metrics.items()}

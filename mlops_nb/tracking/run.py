@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -105,7 +106,9 @@ class ActiveRun:
         """Refuse what comes after the end."""
 
         def ended() -> Journal:
-            raise InvalidInput(f"Run {self.name} has ended; nothing can be logged to it.", hint=f"Resume it: %track start --resume {self.run_id[:8]}")
+            raise InvalidInput(
+                f"Run {self.name} has ended; nothing can be logged to it.", hint=f"Resume it: %track start --resume {self.run_id[:8]}"
+            )
 
         self._open_journal, self._make_journal = None, ended
 
@@ -213,10 +216,9 @@ class ActiveRun:
             raise NotFound(f"There is no file '{local_path}'.")
         prefix = f"{artifact_path.strip('/')}/" if artifact_path else ""
         if source.is_dir():
-            for file in sorted(p for p in source.rglob("*") if p.is_file()):
-                self._add_file(f"{prefix}{source.name}/{file.relative_to(source).as_posix()}", lambda to, f=file: shutil.copyfile(f, to))
+            self._add_folder(source, f"{prefix}{source.name}/")
         else:
-            self._add_file(prefix + source.name, lambda to: shutil.copyfile(source, to))
+            self.add_file(source, prefix + source.name)
 
     def add_file(self, source: Path, artifact_file: str) -> None:
         """Keep a copy of a file under another name.
@@ -226,16 +228,14 @@ class ActiveRun:
         """
         if not source.is_file():
             raise NotFound(f"There is no file '{source}'.")
-        self._add_file(artifact_file, lambda to: shutil.copyfile(source, to))
+        self._add_file(artifact_file, functools.partial(shutil.copyfile, source))
 
     def log_artifacts(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
         """Keep a copy of what is in a folder, without the folder's own name."""
         folder = Path(local_dir)
         if not folder.is_dir():
             raise NotFound(f"There is no folder '{local_dir}'.")
-        prefix = f"{artifact_path.strip('/')}/" if artifact_path else ""
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            self._add_file(prefix + file.relative_to(folder).as_posix(), lambda to, f=file: shutil.copyfile(f, to))
+        self._add_folder(folder, f"{artifact_path.strip('/')}/" if artifact_path else "")
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Keep text as a file."""
@@ -249,6 +249,10 @@ class ActiveRun:
     def log_figure(self, figure: Any, artifact_file: str) -> None:
         """Keep a matplotlib or plotly figure or a PIL image; the file's suffix gives the format."""
         self._add_file(artifact_file, lambda to: figures.save(figure, to, Path(artifact_file).suffix.lower()))
+
+    def _add_folder(self, folder: Path, prefix: str) -> None:
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            self.add_file(file, prefix + file.relative_to(folder).as_posix())
 
     def _add_file(self, path: str, copy: Callable[[Path], Any]) -> None:
         check_artifact_path(path)
@@ -341,5 +345,3 @@ def ending_of(error: BaseException | None) -> tuple[RunStatus, str | None]:
         return RunStatus.FINISHED, None
     first_line = str(error).strip().splitlines()[:1]
     return RunStatus.FAILED, f"{type(error).__name__}: {first_line[0]}"[:500] if first_line else type(error).__name__
-
-

@@ -82,7 +82,10 @@ class Session:
                     hint="Stop it first (mlops_nb.stop_run()), or start this one with nested=True.",
                 )
             shipper = self._shipper_for(resolve(tracking_uri))
-            all_tags = {**capture.source_tags(shipper.target.project, self.user_ns), **{check_key(k, "tag"): str(v) for k, v in (tags or {}).items()}}
+            all_tags = {
+                **capture.source_tags(shipper.target.project, self.user_ns),
+                **{check_key(k, "tag"): str(v) for k, v in (tags or {}).items()},
+            }
             if nested and outer is not None:
                 all_tags.setdefault(TAG_PARENT, outer.run_id)
             if parent_id:
@@ -106,7 +109,9 @@ class Session:
             run.params.update(resume.params)
         if self.cell is not None:
             run.begin_cell(self.cell)
-        run.log_params({**{k: v for k, v in self.parameters.items() if k not in run.params}, **(params or {})})
+        # A parameter that only gives the run its name says nothing about the run.
+        given = {k: v for k, v in self.parameters.items() if k not in run.params and v not in ("", run.name)}
+        run.log_params({**given, **(params or {})})
         shipper.add(journal)
         run.capture(lambda: capture.git_tags(shipper.target.project.root))
         return run

@@ -253,7 +253,9 @@ class StoreContract:
             (["start_time asc"], ["ant", "Bee", "cat_1", "dog%"]),
         ],
     )
-    def test_runs_are_ordered_with_missing_values_last(self, store: TrackingStore, zoo: list[Run], order: list[str], names: list[str]) -> None:
+    def test_runs_are_ordered_with_missing_values_last(
+        self, store: TrackingStore, zoo: list[Run], order: list[str], names: list[str]
+    ) -> None:
         assert [run.name for run in store.search_runs(RunQuery(order_by=order)).items] == names
 
     def test_free_text_finds_names_ids_and_tags(self, store: TrackingStore, zoo: list[Run]) -> None:
@@ -404,7 +406,9 @@ class StoreContract:
             with pytest.raises(NotFound):
                 b"".join(store.read_artifact(run.run_id, path))
 
-    @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a//b", "a\\..\\b", "a\0b", "C:/x", "a/" + "n" * 300, ".", "a/./b"])
+    @pytest.mark.parametrize(
+        "path", ["../x", "/etc/passwd", "a/../../x", "a//b", "a\\..\\b", "a\0b", "C:/x", "a/" + "n" * 300, ".", "a/./b"]
+    )
     def test_a_path_that_leads_out_is_refused(self, store: TrackingStore, path: str) -> None:
         run = store.create_run("0")
         with pytest.raises((InvalidInput, NotFound)):

@@ -61,7 +61,9 @@ def test_the_files_are_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "state" / "store.db").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("content", [b"this is no database, but it is long enough to be looked at " * 40, b"SQLite format 3\0" + b"\xff" * 4000])
+@pytest.mark.parametrize(
+    "content", [b"this is no database, but it is long enough to be looked at " * 40, b"SQLite format 3\0" + b"\xff" * 4000]
+)
 def test_a_file_that_is_no_database_is_named_with_a_remedy_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "store.db"
     path.write_bytes(content)

@@ -117,7 +117,10 @@ def test_a_notebook_without_a_parameters_cell_takes_parameters(project: Path) ->
 @pytest.mark.parametrize(
     "cells",
     [
-        pytest.param([(None, "%load_ext mlops_nb\n%track start r\n%track log m=1"), (None, "raise ValueError('bad data')"), (None, "x = 1")], id="start"),
+        pytest.param(
+            [(None, "%load_ext mlops_nb\n%track start r\n%track log m=1"), (None, "raise ValueError('bad data')"), (None, "x = 1")],
+            id="start",
+        ),
         pytest.param([(None, "%load_ext mlops_nb"), (None, "%%track r\n%track log m=1\nraise ValueError('bad data')")], id="cell"),
     ],
 )
@@ -175,7 +178,9 @@ def test_secrets_in_the_source_are_not_stored(project: Path, monkeypatch: pytest
 
 def test_capture_can_be_turned_down(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_NB_CAPTURE", "hash")
-    notebook(project, [(None, "%load_ext mlops_nb\n%track start r"), (None, "x = 'private'"), ("skip-track", "y = 1"), (None, "%track stop")])
+    notebook(
+        project, [(None, "%load_ext mlops_nb\n%track start r"), (None, "x = 'private'"), ("skip-track", "y = 1"), (None, "%track stop")]
+    )
     papermill()
     store, (run,) = stored(project)
     ledger = store.cells(run.run_id)

@@ -67,5 +67,17 @@ def test_a_killed_process_loses_nothing_that_was_accepted(project: Path, tmp_pat
         altered += sum(kept.get(int(step), value) != value for step, value in accepted)
         accepted_total += len(accepted)
         store.close()
-    print(json.dumps({"test": f"kill-{pause}", "n": kills, "accepted": accepted_total, "lost": lost, "dup": duplicated, "altered": altered, "seed": seed}))
+    print(
+        json.dumps(
+            {
+                "test": f"kill-{pause}",
+                "n": kills,
+                "accepted": accepted_total,
+                "lost": lost,
+                "dup": duplicated,
+                "altered": altered,
+                "seed": seed,
+            }
+        )
+    )
     assert accepted_total > 0 and (lost, duplicated, altered) == (0, 0, 0)

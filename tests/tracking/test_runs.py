@@ -71,7 +71,7 @@ def test_awkward_floats_are_kept_exactly(session: Session) -> None:
 
 @pytest.mark.parametrize("value", ["text", None, [1, 2], object()])
 def test_a_metric_that_is_no_number_is_refused_by_name(session: Session, value: object) -> None:
-    with session.start() as run, pytest.raises(InvalidInput, match="'m' is .*not a number"):
+    with session.start() as run, pytest.raises(InvalidInput, match=r"'m' is .*not a number"):
         run.log(m=value)
 
 
@@ -147,7 +147,7 @@ def test_files_folders_and_figures_are_kept_as_they_are_now(session: Session, pr
         run.log_artifact(project / "d" / "e" / "f.txt", "sub")
         run.log_figure(figure, "plots/p.png")
         (project / "d" / "e" / "f.txt").write_text("new")
-        with pytest.raises(NotFound, match="nothing.txt"):
+        with pytest.raises(NotFound, match=r"nothing\.txt"):
             run.log_artifact("nothing.txt")
         with pytest.raises(InvalidInput):
             run.log_text("x", "../up.txt")
@@ -177,14 +177,15 @@ def test_the_commit_and_branch_are_known_even_of_a_short_run(session: Session, p
     assert len(tags[TAG_GIT_COMMIT]) == 40 and tags[TAG_GIT_BRANCH] == "trunk" and tags["mlops.git.dirty"] == "false"
 
 
-def test_a_store_that_is_no_database_costs_no_error_and_loses_nothing(session: Session, project: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_is_no_database_costs_no_error_and_loses_nothing(
+    session: Session, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     state = project / ".mlops"
     state.mkdir()
     (state / "store.db").write_bytes(b"this is not a database " * 100)
-    with caplog.at_level(logging.WARNING):
-        with session.start("kept") as run:
-            run.log(m=1.0)
-            run.log_text("x", "a.txt")
+    with caplog.at_level(logging.WARNING), session.start("kept") as run:
+        run.log(m=1.0)
+        run.log_text("x", "a.txt")
     assert "not a tracking store" in caplog.text or "safe in" in caplog.text
     (state / "store.db").rename(state / "store.db.broken")
     done = subprocess.run([sys.executable, "-m", "mlops_nb.cli", "sync"], capture_output=True, text=True, check=True)
@@ -281,7 +282,9 @@ def test_a_read_only_project_keeps_its_runs_in_the_users_state_folder(project: P
     try:
         code = "import mlops_nb\nwith mlops_nb.start_run('ro') as run: run.log(m=1.0)\nprint(mlops_nb.get_run('@last').name)"
         environment = {**os.environ, "HOME": str(tmp_path / "home")}
-        done = subprocess.run([sys.executable, "-c", code], cwd=mount, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=mount, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.stdout.strip() == "ro", done.stderr
         assert "cannot be written; its runs are kept in" in done.stderr
         assert list((tmp_path / "home" / ".local" / "state" / "mlops_nb" / "projects").glob("mount-*/store.db"))

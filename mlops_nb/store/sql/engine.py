@@ -151,11 +151,17 @@ def translated_errors(name: str) -> Iterator[None]:
                 hint=f"Move it away (mv '{name}' '{name}.broken') and a new one is made; journals that were not delivered are kept.",
             ) from error
         if "full" in low or "disk i/o" in low:
-            raise StoreUnreachable(f"{name} cannot be written: {text}.", hint="Free some disk space; what was logged waits in the journal.") from error
+            raise StoreUnreachable(
+                f"{name} cannot be written: {text}.", hint="Free some disk space; what was logged waits in the journal."
+            ) from error
         if "readonly" in low or "read-only" in low or "unable to open" in low:
-            raise StoreUnreachable(f"{name} cannot be opened for writing: {text}.", hint="Check the permissions of the file and its folder.") from error
+            raise StoreUnreachable(
+                f"{name} cannot be opened for writing: {text}.", hint="Check the permissions of the file and its folder."
+            ) from error
         if "locked" in low or "busy" in low:
-            raise StoreUnreachable(f"{name} is locked by another process for over {BUSY_SECONDS} s.", hint=f"See who holds it: fuser '{name}'") from error
+            raise StoreUnreachable(
+                f"{name} is locked by another process for over {BUSY_SECONDS} s.", hint=f"See who holds it: fuser '{name}'"
+            ) from error
         if "no such table" in low or "already exists" in low or "no such column" in low:
             raise StoreDamaged(f"{name} is a database, but not a tracking store ({text}).", hint="Choose another path.") from error
         raise StoreError(f"{name}: {text}") from error

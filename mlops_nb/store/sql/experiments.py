@@ -77,7 +77,9 @@ def update(c: sa.Connection, experiment_id: str, name: str | None, stage: Lifecy
             raise InvalidInput("The experiment 'Default' cannot be deleted.")
         values["lifecycle_stage"] = stage.value
         revision = sa.select(sa.func.coalesce(sa.func.max(runs.c.revision), 0) + 1).scalar_subquery()
-        c.execute(runs.update().where(runs.c.experiment_id == _numeric(experiment_id)).values(lifecycle_stage=stage.value, revision=revision))
+        c.execute(
+            runs.update().where(runs.c.experiment_id == _numeric(experiment_id)).values(lifecycle_stage=stage.value, revision=revision)
+        )
     c.execute(experiments.update().where(experiments.c.id == _numeric(experiment_id)).values(**values))
 
 

@@ -129,7 +129,13 @@ def heartbeat(c: sa.Connection, run_ids: Sequence[str], now: int) -> None:
     c.execute(runs.update().where(runs.c.run_id.in_(run_ids), runs.c.status.in_(open_states)).values(lease_at=now))
     lost = sa.and_(runs.c.run_id.in_(run_ids), runs.c.status == RunStatus.LOST.value)
     if c.execute(sa.select(runs.c.id).where(lost).limit(1)).first():
-        values = {"lease_at": now, "status": RunStatus.RUNNING.value, "reason": None, "end_time": None, "revision": run_rows.next_revision(c)}
+        values = {
+            "lease_at": now,
+            "status": RunStatus.RUNNING.value,
+            "reason": None,
+            "end_time": None,
+            "revision": run_rows.next_revision(c),
+        }
         c.execute(runs.update().where(lost).values(**values))
 
 

@@ -132,7 +132,9 @@ def update(
     return get(c, run_id)
 
 
-def log_batch(c: sa.Connection, run_id: str, points: Sequence[Metric], run_params: Mapping[str, str], run_tags: Mapping[str, str | None]) -> None:
+def log_batch(
+    c: sa.Connection, run_id: str, points: Sequence[Metric], run_params: Mapping[str, str], run_tags: Mapping[str, str | None]
+) -> None:
     """Log metrics, params and tags of an active run, all or nothing."""
     found = c.execute(sa.select(runs.c.id, runs.c.lifecycle_stage).where(runs.c.run_id == run_id)).first()
     if found is None:
@@ -171,7 +173,9 @@ def put_params(c: sa.Connection, row: int, new: Mapping[str, str]) -> dict[str, 
         return {}
     present: dict[str, str] = {}
     for keys in _chunks(list(new)):
-        present.update((r[0], r[1]) for r in c.execute(sa.select(params.c.key, params.c.value).where(params.c.run == row, params.c.key.in_(keys))))
+        present.update(
+            (r[0], r[1]) for r in c.execute(sa.select(params.c.key, params.c.value).where(params.c.run == row, params.c.key.in_(keys)))
+        )
     missing = [{"run": row, "key": key, "value": value} for key, value in new.items() if key not in present]
     if missing:
         c.execute(insert(c, params).on_conflict_do_nothing(), missing)
@@ -199,7 +203,9 @@ def totals(c: sa.Connection) -> StoreStatus:
     active = LifecycleStage.ACTIVE.value
     return StoreStatus(
         revision=highest_revision(c),
-        experiment_count=c.execute(sa.select(sa.func.count()).select_from(experiments).where(experiments.c.lifecycle_stage == active)).scalar_one(),
+        experiment_count=c.execute(
+            sa.select(sa.func.count()).select_from(experiments).where(experiments.c.lifecycle_stage == active)
+        ).scalar_one(),
         run_count=c.execute(sa.select(sa.func.count()).select_from(runs).where(runs.c.lifecycle_stage == active)).scalar_one(),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,7 +65,9 @@ def _comparison(node: Comparison) -> sa.ColumnElement[bool]:
     if node.field is Field.ATTRIBUTE:
         column = _COLUMNS[node.key]
         # In SQL what is unknown is neither true nor false, and NOT of it is unknown too; in the language it is false.
-        return sa.func.coalesce(_operator(column, node), sa.false()) if node.op not in ("IS NULL", "IS NOT NULL") else _operator(column, node)
+        return (
+            sa.func.coalesce(_operator(column, node), sa.false()) if node.op not in ("IS NULL", "IS NOT NULL") else _operator(column, node)
+        )
     if node.field is Field.METRIC:
         table: Any = latest_metrics
         key = sa.select(metric_keys.c.id).where(metric_keys.c.name == node.key).scalar_subquery()
@@ -82,23 +86,24 @@ def _comparison(node: Comparison) -> sa.ColumnElement[bool]:
 
 
 def _operator(column: Any, node: Comparison) -> sa.ColumnElement[bool]:
-    op, value = node.op, node.value
-    if op == "IS NULL":
-        return column.is_(None)
-    if op == "IS NOT NULL":
-        return column.is_not(None)
-    if op == "IN":
-        return column.in_(value)
-    if op == "NOT IN":
-        return column.not_in(value)
-    if op == "LIKE":
-        return column.like(value)
-    if op == "ILIKE":
-        return column.ilike(value)
-    operators = {"=": column == value, "!=": column != value, "<": column < value, "<=": column <= value}
-    if op in operators:
-        return operators[op]
-    return column > value if op == ">" else column >= value
+    apply: Callable[[Any, Any], sa.ColumnElement[bool]] = _OPERATORS[node.op]
+    return apply(column, node.value)
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "LIKE": lambda column, value: column.like(value),
+    "ILIKE": lambda column, value: column.ilike(value),
+    "IN": lambda column, value: column.in_(value),
+    "NOT IN": lambda column, value: column.not_in(value),
+    "IS NULL": lambda column, _: column.is_(None),
+    "IS NOT NULL": lambda column, _: column.is_not(None),
+}
 
 
 def _text_condition(text: str) -> sa.ColumnElement[bool]:
@@ -109,7 +114,9 @@ def _text_condition(text: str) -> sa.ColumnElement[bool]:
         tags.c.key.not_like("mlflow.%"),
         tags.c.key.not_like("mlops.%"),
     )
-    return sa.or_(runs.c.name.ilike(pattern, escape="\\"), runs.c.run_id.like(pattern.lower().lstrip("%"), escape="\\"), runs.c.id.in_(owned))
+    return sa.or_(
+        runs.c.name.ilike(pattern, escape="\\"), runs.c.run_id.like(pattern.lower().lstrip("%"), escape="\\"), runs.c.id.in_(owned)
+    )
 
 
 def _ordered(statement: sa.Select[Any], by: OrderBy, number: int) -> tuple[sa.Select[Any], list[Any]]:

@@ -162,7 +162,7 @@ class SqlStore(TrackingStore):
     # -- artifacts
 
     def list_artifacts(self, run_id: str, path: str = "", *, recursive: bool = False) -> list[Artifact]:
-        return self._artifacts.list(self._folder(run_id), path, recursive=recursive)
+        return self._artifacts.entries(self._folder(run_id), path, recursive=recursive)
 
     def read_artifact(self, run_id: str, path: str) -> Iterator[bytes]:
         return self._artifacts.read(self._folder(run_id), path)

@@ -1,0 +1,199 @@
+import type { IRequester } from './request';
+
+export type RunStatus =
+  'RUNNING' | 'SCHEDULED' | 'FINISHED' | 'FAILED' | 'KILLED' | 'LOST';
+
+export type Lifecycle = 'active' | 'deleted';
+
+/** A metric's value: JSON has no word for the three that are not finite. */
+export type MetricValue = number | 'NaN' | 'Infinity' | '-Infinity';
+
+export interface IStatus {
+  version: string;
+  project: { name: string; root: string };
+  store: string;
+  revision: number;
+  experiment_count: number;
+  run_count: number;
+  problem: string | null;
+}
+
+export interface IExperiment {
+  experiment_id: string;
+  name: string;
+  lifecycle_stage: Lifecycle;
+  creation_time: number;
+  last_update_time: number;
+  tags: Record<string, string>;
+  run_count: number;
+}
+
+export interface IMetric {
+  key: string;
+  value: MetricValue;
+  step: number;
+  timestamp: number;
+  /** The `index` of the cell execution that logged the value. */
+  cell: number | null;
+}
+
+/** One run; times are Unix milliseconds. */
+export interface IRun {
+  run_id: string;
+  experiment_id: string;
+  name: string;
+  status: RunStatus;
+  reason: string | null;
+  start_time: number;
+  end_time: number | null;
+  lifecycle_stage: Lifecycle;
+  user: string;
+  revision: number;
+  params: Record<string, string>;
+  metrics: IMetric[];
+  tags: Record<string, string>;
+}
+
+export interface IRunSearch {
+  experiment_ids?: string[];
+  query?: string;
+  order_by?: string[];
+  max_results?: number;
+  page_token?: string;
+  lifecycle_stage?: Lifecycle | 'all';
+}
+
+export interface IRunPage {
+  runs: IRun[];
+  next_page_token?: string | null;
+  revision: number;
+}
+
+export interface IRunPatch {
+  name?: string;
+  tags?: Record<string, string>;
+  lifecycle_stage?: Lifecycle;
+}
+
+/** One logged value: step, time, value. */
+export type Point = [step: number, timestamp: number, value: MetricValue];
+
+export interface ISeries {
+  key: string;
+  total: number;
+  points: Point[];
+}
+
+/** One execution of one cell while the run was open. */
+export interface ICell {
+  /** Counts the executions within the run from 0. */
+  index: number;
+  cell_id: string | null;
+  execution_count: number | null;
+  source: string;
+  source_hash: string;
+  started: number;
+  duration_ms: number;
+  outcome: 'ok' | 'error' | 'interrupted' | 'running';
+  error: string | null;
+}
+
+export interface IArtifact {
+  path: string;
+  is_dir: boolean;
+  file_size: number | null;
+  media_type: string | null;
+}
+
+export interface IChanges {
+  revision: number;
+  runs: IRun[];
+  more: boolean;
+}
+
+/** The event that the server emits after every change of the store. */
+export const STORE_CHANGED =
+  'https://mlops-nb.readthedocs.io/events/store_changed/v1';
+
+const ROOT = 'api/v1';
+
+/**
+ * The REST API of the server extension, one method per route.
+ */
+export class Api {
+  constructor(private readonly _http: IRequester) {}
+
+  status(): Promise<IStatus> {
+    return this._http.json(`${ROOT}/status`);
+  }
+
+  async experiments(): Promise<IExperiment[]> {
+    const answer = await this._http.json<{ experiments: IExperiment[] }>(
+      `${ROOT}/experiments`
+    );
+    return answer.experiments;
+  }
+
+  searchRuns(search: IRunSearch): Promise<IRunPage> {
+    return this._http.json(`${ROOT}/runs/search`, 'POST', search);
+  }
+
+  async run(runId: string): Promise<IRun> {
+    return (await this._http.json<{ run: IRun }>(runPath(runId))).run;
+  }
+
+  async patchRun(runId: string, patch: IRunPatch): Promise<IRun> {
+    const answer = await this._http.json<{ run: IRun }>(
+      runPath(runId),
+      'PATCH',
+      patch
+    );
+    return answer.run;
+  }
+
+  async series(runId: string, maxPoints = 1000): Promise<ISeries[]> {
+    const answer = await this._http.json<{ series: ISeries[] }>(
+      `${runPath(runId)}/series?max_points=${maxPoints}`
+    );
+    return answer.series;
+  }
+
+  async cells(runId: string): Promise<ICell[]> {
+    const answer = await this._http.json<{ cells: ICell[] }>(
+      `${runPath(runId)}/cells`
+    );
+    return answer.cells;
+  }
+
+  async artifacts(runId: string): Promise<IArtifact[]> {
+    const answer = await this._http.json<{ artifacts: IArtifact[] }>(
+      `${runPath(runId)}/artifacts`
+    );
+    return answer.artifacts.filter(artifact => !artifact.is_dir);
+  }
+
+  artifactUrl(runId: string, path: string): string {
+    return this._http.url(artifactPath(runId, path));
+  }
+
+  artifactBytes(runId: string, path: string): Promise<ArrayBuffer> {
+    return this._http.bytes(artifactPath(runId, path));
+  }
+
+  changes(since: number): Promise<IChanges> {
+    return this._http.json(`${ROOT}/changes?since=${since}`);
+  }
+
+  canSubscribe(): Promise<boolean> {
+    return this._http.canSubscribe();
+  }
+}
+
+function runPath(runId: string): string {
+  return `${ROOT}/runs/${encodeURIComponent(runId)}`;
+}
+
+function artifactPath(runId: string, path: string): string {
+  const segments = path.split('/').map(encodeURIComponent).join('/');
+  return `${runPath(runId)}/artifacts/files/${segments}`;
+}

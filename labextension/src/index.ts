@@ -1,0 +1,6 @@
+import { modelPlugin } from './model/plugin';
+import { runPagePlugin } from './runpage/plugin';
+import { sidebarPlugin } from './sidebar/plugin';
+
+export * from './tokens';
+export default [modelPlugin, sidebarPlugin, runPagePlugin];

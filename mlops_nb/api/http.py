@@ -1,0 +1,148 @@
+"""From an HTTP request to an HTTP answer, whichever server carries it. Blocking: mounts call it in a worker thread."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import secrets
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import msgspec
+
+from mlops_nb.api import decoding
+from mlops_nb.api.files import file_headers
+from mlops_nb.api.operation import Context, Stream
+from mlops_nb.api.project import ServedProject
+from mlops_nb.api.router import Route
+from mlops_nb.errors import FilterError, IllegalTransition, InvalidInput, MissingDependencyError, MlopsError, StoreVersionError
+
+log = logging.getLogger("mlops_nb.api")
+
+MAX_JSON_BODY = 16 << 20
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+_STATUS = {
+    "INVALID_PARAMETER_VALUE": 400,
+    "RESOURCE_ALREADY_EXISTS": 400,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_DOES_NOT_EXIST": 404,
+    "TEMPORARILY_UNAVAILABLE": 503,
+    "RESOURCE_EXHAUSTED": 507,
+}
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_encoder = msgspec.json.Encoder()
+
+
+class BodyTooLarge(InvalidInput):
+    """A JSON body over the limit."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The body of the request is larger than {MAX_JSON_BODY >> 20} MiB.", hint="Split it; files go to the artifact routes."
+        )
+
+
+class HttpRequest(msgspec.Struct, kw_only=True):
+    """What came. `upload` holds the body of an upload, `body` that of anything else."""
+
+    method: str
+    query: str = ""
+    content_type: str = ""
+    body: bytes = b""
+    upload: BinaryIO | None = None
+    user: str = ""
+
+
+class HttpAnswer(msgspec.Struct, kw_only=True):
+    """What goes back. With `stream` the body comes in pieces; whoever sends it closes it."""
+
+    status: int = 200
+    headers: dict[str, str]
+    body: bytes = b""
+    stream: Iterator[bytes] | None = None
+
+
+def respond(project: ServedProject, route: Route, request: HttpRequest) -> HttpAnswer:
+    """Run an operation and return its answer; errors are answers too, nothing is raised."""
+    operation = route.operation
+    try:
+        context = Context(project, user=request.user, permission=operation.permission, upload=request.upload)
+        return _encode(operation.function(context, _decode(route, request)))
+    except Exception as error:  # noqa: BLE001 - the last line of defence: `refuse` logs what it does not know
+        return refuse(error)
+
+
+def _decode(route: Route, request: HttpRequest) -> Any:
+    operation, arguments = route
+    has_body = request.method in ("POST", "PATCH", "PUT") or request.body
+    if operation.upload or request.method == "GET" or not has_body:
+        return decoding.from_query(operation.request, request.query, arguments)
+    if len(request.body) > MAX_JSON_BODY:
+        raise BodyTooLarge
+    if request.body and request.content_type.partition(";")[0].strip().lower() != JSON:
+        raise InvalidInput(f"Bad Request. Content-Type must be one of ['{JSON}'].")
+    return decoding.from_body(operation.request, request.body, arguments)
+
+
+def _encode(answer: Any) -> HttpAnswer:
+    if isinstance(answer, Stream):
+        # The first piece is read here, so that a file that is not there is an error and not half an answer.
+        chunks = iter(answer.chunks)
+        first = next(chunks, b"")
+        return HttpAnswer(headers=file_headers(answer.file_name), stream=itertools.chain((first,), chunks))
+    if isinstance(answer, str):
+        return HttpAnswer(headers={"Content-Type": TEXT}, body=answer.encode())
+    return HttpAnswer(headers={"Content-Type": JSON}, body=_encoder.encode(answer))
+
+
+def refuse(error: Exception) -> HttpAnswer:
+    """Return the answer that stands for an error: the one place that maps errors to HTTP."""
+    known = error if isinstance(error, MlopsError) else _known(error)
+    if known is None:
+        known = MlopsError(_unexpected(error))
+    document: dict[str, Any] = {"error_code": known.code, "message": known.message}
+    if known.hint:
+        document["hint"] = known.hint
+    if isinstance(known, FilterError):
+        document["position"] = known.position
+    return HttpAnswer(status=_status(known), headers={"Content-Type": JSON}, body=_encoder.encode(document))
+
+
+def _status(error: MlopsError) -> int:
+    if isinstance(error, BodyTooLarge):
+        return 413
+    if isinstance(error, IllegalTransition):
+        return 400  # the caller's mistake: clients send anything above 499 again for minutes
+    if isinstance(error, (StoreVersionError, MissingDependencyError)):
+        return 501  # no retry will help
+    return _STATUS.get(error.code, 500)
+
+
+class _DiskFull(MlopsError):
+    code = "RESOURCE_EXHAUSTED"
+
+
+def _known(error: Exception) -> MlopsError | None:
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return _DiskFull(f"The disk of the server is full: {error.strerror}.", hint="Free space, then send it again.")
+    return None
+
+
+def _unexpected(error: Exception) -> str:
+    number = secrets.token_hex(4)
+    log.error("Unexpected error %s", number, exc_info=error)
+    return f"Something went wrong inside the server. Its log tells more under the number {number}."
+
+
+def not_found() -> HttpAnswer:
+    """Return the answer for a path that leads nowhere: no JSON, which tells MLflow's clients to try an older call."""
+    return HttpAnswer(status=404, headers={"Content-Type": TEXT}, body=b"404: there is nothing at this path.\n")
+
+
+def not_allowed(allowed: list[str]) -> HttpAnswer:
+    """Return the answer for a path that needs another method."""
+    text = f"405: this path takes {', '.join(allowed)}.\n"
+    return HttpAnswer(status=405, headers={"Content-Type": TEXT, "Allow": ", ".join(allowed)}, body=text.encode())

@@ -1,0 +1,1 @@
+"""MLflow's REST API over the same store: what an unmodified MLflow client needs to track runs."""

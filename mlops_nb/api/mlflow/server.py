@@ -1,0 +1,40 @@
+"""What MLflow's clients ask of the server itself."""
+
+from __future__ import annotations
+
+from mlops_nb.api.mlflow.wire import Answer
+from mlops_nb.api.operation import Context, Nothing, Permission, operation
+
+# The MLflow release whose API this is. Clients compare it with 3.4 before they send spans.
+MLFLOW_VERSION = "3.17.2"
+
+
+class ServerInfo(Answer, kw_only=True, omit_defaults=False):
+    """What the server can do beyond the basics: nothing of it, so clients use the plain calls."""
+
+    store_type: str = "SqlStore"
+    workspaces_enabled: bool = False
+    trace_archival_enabled: bool = False
+    multipart_uploads_enabled: bool = False
+    multipart_downloads_enabled: bool = False
+
+
+@operation("mlflow.health", "GET", "/health", permission=Permission.READ)
+def health(context: Context, request: Nothing) -> str:
+    """Say that the server answers."""
+    return "OK"
+
+
+@operation("mlflow.version", "GET", "/version", permission=Permission.READ)
+def version(context: Context, request: Nothing) -> str:
+    """Return the version of MLflow whose API this is."""
+    return MLFLOW_VERSION
+
+
+@operation("mlflow.serverInfo", "GET", ("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"), permission=Permission.READ)
+def server_info(context: Context, request: Nothing) -> ServerInfo:
+    """Return what the server can do."""
+    return ServerInfo()
+
+
+OPERATIONS = (health, version, server_info)

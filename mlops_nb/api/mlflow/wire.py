@@ -1,0 +1,230 @@
+"""The JSON forms of MLflow's REST API. Fields at their default are left out of answers, never null."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import msgspec
+
+from mlops_nb.core.records import Experiment, LifecycleStage, Metric, Run, float_to_json
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.errors import InvalidInput
+from mlops_nb.store.base import MAX_PAGE
+
+_SEE = "See the API docs for more information about request parameters."
+_PREFIXES = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
+
+EnumName = str | int
+"""An enum value by name or by number."""
+
+T = TypeVar("T")
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """Base of the requests: every field may be missing or null."""
+
+
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Base of the answers."""
+
+
+class Empty(Answer, kw_only=True):
+    """An answer without fields."""
+
+
+class KeyValue(msgspec.Struct, kw_only=True):
+    key: str
+    value: str = ""
+
+
+# Requests for one thing by its id.
+
+
+class ExperimentId(Request, kw_only=True):
+    experiment_id: str | None = None
+
+
+class RunId(Request, kw_only=True):
+    """A run by id; old clients say `run_uuid`."""
+
+    run_id: str | None = None
+    run_uuid: str | None = None
+
+    def id(self) -> str:
+        """Return the run id.
+
+        Raises:
+            InvalidInput: If it is not given.
+        """
+        return required(self.run_id or self.run_uuid, "run_id")
+
+
+# Answers.
+
+
+class ExperimentInfo(Answer, kw_only=True):
+    experiment_id: str
+    name: str
+    artifact_location: str
+    lifecycle_stage: LifecycleStage
+    last_update_time: int
+    creation_time: int
+    tags: list[KeyValue] = []
+
+
+class MetricInfo(Answer, kw_only=True):
+    key: str
+    value: float | str
+    timestamp: int
+    step: int
+
+
+class RunInfo(Answer, kw_only=True):
+    run_id: str
+    run_uuid: str
+    run_name: str
+    experiment_id: str
+    user_id: str
+    status: str
+    start_time: int
+    end_time: int | None = None
+    artifact_uri: str
+    lifecycle_stage: LifecycleStage
+
+
+class RunData(Answer, kw_only=True):
+    metrics: list[MetricInfo] = []
+    params: list[KeyValue] = []
+    tags: list[KeyValue] = []
+
+
+class RunForm(Answer, kw_only=True):
+    info: RunInfo
+    data: RunData
+
+
+class RunAnswer(Answer, kw_only=True):
+    run: RunForm
+
+
+def twins(path: str) -> tuple[str, ...]:
+    """Return both places of a path of MLflow's API: for clients and for its pages."""
+    return tuple(prefix + path for prefix in _PREFIXES)
+
+
+def required(value: T | None, name: str) -> T:
+    """Return a value that must be given and not be empty.
+
+    Raises:
+        InvalidInput: In MLflow's words, if it is missing.
+    """
+    if value is None or value == "":
+        raise InvalidInput(f"Missing value for required parameter '{name}'. {_SEE}")
+    return value
+
+
+def invalid(value: object, name: str, why: str) -> InvalidInput:
+    """Return the error for a value that cannot be right, in MLflow's words."""
+    return InvalidInput(f"Invalid value {value!r} for parameter '{name}' supplied: {why} {_SEE}")
+
+
+def page_size(max_results: int | None, default: int, *, largest: int = MAX_PAGE) -> int:
+    """Return how many results a page holds.
+
+    Raises:
+        InvalidInput: If it is out of range.
+    """
+    if max_results is None:
+        return default
+    if not 1 <= max_results <= largest:
+        raise invalid(max_results, "max_results", f"it must be a number from 1 to {largest}.")
+    return max_results
+
+
+def view_stage(view: EnumName | None, name: str) -> LifecycleStage | None:
+    """Return the stage that a view type names; None: both.
+
+    Raises:
+        InvalidInput: If there is no such view type.
+    """
+    views: dict[str, LifecycleStage | None] = {
+        "ACTIVE_ONLY": LifecycleStage.ACTIVE,
+        "DELETED_ONLY": LifecycleStage.DELETED,
+        "ALL": None,
+    }
+    if view is None:
+        return LifecycleStage.ACTIVE
+    return views[_enum_name(view, tuple(views), name)]
+
+
+def run_status(status: EnumName | None) -> RunStatus | None:
+    """Return the run status that MLflow's name or number stands for.
+
+    Raises:
+        InvalidInput: If there is no such status.
+    """
+    if status is None:
+        return None
+    return RunStatus(_enum_name(status, ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"), "status"))
+
+
+def _enum_name(value: EnumName, names: tuple[str, ...], parameter: str) -> str:
+    """Return the name of an enum value; numbers count from 1."""
+    text = str(value)
+    if text in names:
+        return text
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= len(names):
+        return names[int(text) - 1]
+    raise invalid(value, parameter, f"it must be one of {', '.join(names)}.")
+
+
+def tag_map(pairs: list[KeyValue] | None) -> dict[str, str]:
+    """Return tags as a map; of two with one key the last stays."""
+    return {pair.key: pair.value for pair in pairs or []}
+
+
+def experiment_info(experiment: Experiment) -> ExperimentInfo:
+    return ExperimentInfo(
+        experiment_id=experiment.experiment_id,
+        name=experiment.name,
+        artifact_location=experiment.artifact_location,
+        lifecycle_stage=experiment.lifecycle_stage,
+        last_update_time=experiment.last_update_time,
+        creation_time=experiment.creation_time,
+        tags=_pairs(experiment.tags),
+    )
+
+
+def metric_info(metric: Metric) -> MetricInfo:
+    value = metric.value
+    return MetricInfo(
+        key=metric.key,
+        value=value if math.isfinite(value) else float_to_json(value),
+        timestamp=metric.timestamp,
+        step=metric.step,
+    )
+
+
+def run_info(run: Run) -> RunInfo:
+    return RunInfo(
+        run_id=run.run_id,
+        run_uuid=run.run_id,
+        run_name=run.name,
+        experiment_id=run.experiment_id,
+        user_id=run.user,
+        status=run.status.as_mlflow,
+        start_time=run.start_time,
+        end_time=run.end_time,
+        artifact_uri=run.artifact_uri,
+        lifecycle_stage=run.lifecycle_stage,
+    )
+
+
+def run_form(run: Run) -> RunForm:
+    data = RunData(metrics=[metric_info(metric) for metric in run.metrics.values()], params=_pairs(run.params), tags=_pairs(run.tags))
+    return RunForm(info=run_info(run), data=data)
+
+
+def _pairs(items: dict[str, str]) -> list[KeyValue]:
+    return [KeyValue(key=key, value=value) for key, value in items.items()]

@@ -1,0 +1,126 @@
+"""What an operation is, and how a function becomes one.
+
+    @operation("runs.get", "GET", "/api/v1/runs/{run_id}", permission=Permission.READ)
+    def get_run(context: Context, request: RunId) -> RunAnswer:
+        '''Return one run.'''
+
+The types of request and answer are those of the function, the summary is the first line of its docstring.
+`{name}` in a path is one segment, `{name...}` the rest of the path; both fill the request's field of that name.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
+
+from mlops_nb.api.project import ServedProject
+from mlops_nb.errors import InvalidInput
+from mlops_nb.store.base import TrackingStore
+
+R = TypeVar("R", bound=msgspec.Struct)
+A = TypeVar("A")
+
+
+class Permission(StrEnum):
+    """What the caller must be allowed to do: the actions of Jupyter's authorizers."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class Nothing(msgspec.Struct, kw_only=True):
+    """A request without fields."""
+
+
+class Stream(msgspec.Struct, kw_only=True):
+    """An answer of bytes that users put there. `file_name` decides how a browser may show it."""
+
+    chunks: Iterator[bytes]
+    file_name: str
+
+
+class Context:
+    """What an operation works on: the project's store, who asks, and the bytes that came with an upload.
+
+    Threads: belongs to one call.
+    """
+
+    def __init__(self, project: ServedProject, *, user: str = "", permission: Permission, upload: BinaryIO | None = None) -> None:
+        self.project = project
+        self.user = user
+        self._permission = permission
+        self._upload = upload
+
+    @property
+    def store(self) -> TrackingStore:
+        """The project's store. Only a writing operation makes one where there is none.
+
+        Raises:
+            StoreError: If it cannot be opened.
+        """
+        return self.project.store(create=self._permission is Permission.WRITE)
+
+    @property
+    def upload(self) -> BinaryIO:
+        """The body of the request, at its beginning.
+
+        Raises:
+            InvalidInput: If there is none.
+        """
+        if self._upload is None:
+            raise InvalidInput("The request has no body.")
+        return self._upload
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation. `upload`: its body is a file and reaches `Context.upload`, not the request."""
+
+    name: str
+    methods: tuple[str, ...]
+    paths: tuple[str, ...]
+    permission: Permission
+    summary: str
+    request: type[msgspec.Struct]
+    answer: Any
+    function: Callable[[Context, Any], Any]
+    upload: bool = False
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """Every method and path that leads here."""
+        return [(method, path) for path in self.paths for method in self.methods]
+
+
+def operation(
+    name: str, method: str | Sequence[str], path: str | Sequence[str], *, permission: Permission, upload: bool = False
+) -> Callable[[Callable[[Context, R], A]], Operation]:
+    """Make a function an operation.
+
+    Args:
+        name: Unique, dotted, as in the OpenAPI file.
+        method: One HTTP method or several.
+        path: One path template or several, below the mount.
+        permission: What the caller must be allowed to do; there is no default.
+        upload: The body is a file.
+    """
+
+    def register(function: Callable[[Context, R], A]) -> Operation:
+        hints = typing.get_type_hints(function)
+        request = hints["request"]
+        return Operation(
+            name=name,
+            methods=(method,) if isinstance(method, str) else tuple(method),
+            paths=(path,) if isinstance(path, str) else tuple(path),
+            permission=Permission(permission),
+            summary=(function.__doc__ or "").strip().partition("\n")[0].rstrip("."),
+            request=request,
+            answer=hints["return"],
+            function=function,
+            upload=upload,
+        )
+
+    return register

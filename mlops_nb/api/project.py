@@ -1,0 +1,76 @@
+"""The project that a server serves, with its store opened on first use."""
+
+from __future__ import annotations
+
+import threading
+
+from mlops_nb.api.empty_store import EmptyStore
+from mlops_nb.config import Project
+from mlops_nb.errors import StoreError, StoreUnreachable
+from mlops_nb.store.base import TrackingStore
+
+
+class ServedProject:
+    """A project and its store. Opening is tried anew at each use until it succeeds.
+
+    Threads: all methods may be called from any thread. Ownership: it closes the store that it opened.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._lock = threading.Lock()
+        self._store: TrackingStore | None = None
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        return self.project.name
+
+    @property
+    def root(self) -> str:
+        return str(self.project.root)
+
+    @property
+    def store_uri(self) -> str:
+        return self.project.store_uri
+
+    @property
+    def opened(self) -> TrackingStore | None:
+        """The store if it is open, without opening it."""
+        return self._store
+
+    def store(self, *, create: bool = False) -> TrackingStore:
+        """Return the store.
+
+        Args:
+            create: Make the store where there is none; otherwise an empty one stands in and nothing is written.
+
+        Raises:
+            StoreError: If there is one that cannot be opened, or none can be made.
+        """
+        return self._store or self._open(create) or EmptyStore()
+
+    def _open(self, create: bool) -> TrackingStore | None:
+        # SQLAlchemy costs a tenth of a second to import: the server's start does not pay for it.
+        from mlops_nb.store.open import open_store
+
+        with self._lock:
+            if self._closed:
+                raise StoreUnreachable("The server is stopping.")
+            if self._store is None:
+                try:
+                    if create:
+                        self.project.create()
+                    self._store = open_store(self.store_uri, create=create)
+                except OSError as error:
+                    reason = error.strerror or type(error).__name__
+                    raise StoreError(f"The store in {self.project.state_dir} cannot be opened: {reason}.") from error
+            return self._store
+
+    def close(self) -> None:
+        """Close the store; nothing opens it again."""
+        with self._lock:
+            self._closed = True
+            store, self._store = self._store, None
+        if store is not None:
+            store.close()

@@ -1,0 +1,27 @@
+"""The table of all operations. Routers, the OpenAPI file and both mounts are derived from it."""
+
+from __future__ import annotations
+
+from mlops_nb.api.mlflow import artifacts as mlflow_artifacts
+from mlops_nb.api.mlflow import experiments as mlflow_experiments
+from mlops_nb.api.mlflow import logged_models as mlflow_logged_models
+from mlops_nb.api.mlflow import metrics as mlflow_metrics
+from mlops_nb.api.mlflow import runs as mlflow_runs
+from mlops_nb.api.mlflow import server as mlflow_server
+from mlops_nb.api.operation import Operation
+from mlops_nb.api.v1 import artifacts, experiments, ingest, metrics, runs, status
+
+OPERATIONS: tuple[Operation, ...] = (
+    *status.OPERATIONS,
+    *experiments.OPERATIONS,
+    *runs.OPERATIONS,
+    *metrics.OPERATIONS,
+    *artifacts.OPERATIONS,
+    *ingest.OPERATIONS,
+    *mlflow_server.OPERATIONS,
+    *mlflow_experiments.OPERATIONS,
+    *mlflow_runs.OPERATIONS,
+    *mlflow_metrics.OPERATIONS,
+    *mlflow_artifacts.OPERATIONS,
+    *mlflow_logged_models.OPERATIONS,
+)

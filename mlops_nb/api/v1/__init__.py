@@ -1,0 +1,1 @@
+"""Our own REST API: what the sidebar, `store.rest` and scripts use."""

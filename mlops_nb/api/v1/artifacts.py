@@ -1,0 +1,51 @@
+"""Our operations on artifacts."""
+
+from __future__ import annotations
+
+from mlops_nb.api.operation import Context, Permission, Stream, operation
+from mlops_nb.api.paths import artifact_file, artifact_folder
+from mlops_nb.core.wire import ArtifactAnswer, ArtifactsAnswer, Done, Wire
+
+_PATH = "/api/v1/runs/{run_id}/artifacts"
+_FILE = f"{_PATH}/files/{{path...}}"
+
+
+class ArtifactList(Wire, kw_only=True):
+    run_id: str
+    path: str = ""
+    recursive: bool = True
+
+
+class ArtifactPath(Wire, kw_only=True):
+    run_id: str
+    path: str
+
+
+@operation("artifacts.list", "GET", _PATH, permission=Permission.READ)
+def list_artifacts(context: Context, request: ArtifactList) -> ArtifactsAnswer:
+    """List all files below a folder of a run, or what is directly in it."""
+    found = context.store.list_artifacts(request.run_id, artifact_folder(request.path), recursive=request.recursive)
+    return ArtifactsAnswer(artifacts=found)
+
+
+@operation("artifacts.read", "GET", _FILE, permission=Permission.READ)
+def read_artifact(context: Context, request: ArtifactPath) -> Stream:
+    """Return the bytes of a file."""
+    path = artifact_file(request.path)
+    return Stream(chunks=context.store.read_artifact(request.run_id, path), file_name=path)
+
+
+@operation("artifacts.write", "PUT", _FILE, permission=Permission.WRITE, upload=True)
+def write_artifact(context: Context, request: ArtifactPath) -> ArtifactAnswer:
+    """Write a file, or replace it."""
+    return ArtifactAnswer(artifact=context.store.write_artifact(request.run_id, artifact_file(request.path), context.upload))
+
+
+@operation("artifacts.delete", "DELETE", _FILE, permission=Permission.WRITE)
+def delete_artifact(context: Context, request: ArtifactPath) -> Done:
+    """Remove a file, or a folder with all in it."""
+    context.store.delete_artifact(request.run_id, artifact_file(request.path))
+    return Done()
+
+
+OPERATIONS = (list_artifacts, read_artifact, write_artifact, delete_artifact)

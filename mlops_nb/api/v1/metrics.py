@@ -1,0 +1,49 @@
+"""Our operations on the points of metrics and the ledger of cells."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.v1.runs import RunId
+from mlops_nb.core.wire import CellsAnswer, HistoryAnswer, PageSize, SeriesAnswer, Wire, metric_to_json, series_to_json
+
+_PATH = "/api/v1/runs/{run_id}"
+
+
+class SeriesRequest(Wire, kw_only=True):
+    run_id: str
+    key: list[str] | None = None
+    max_points: Annotated[int, msgspec.Meta(ge=2, le=100_000)] = 1000
+
+
+class HistoryRequest(Wire, kw_only=True):
+    run_id: str
+    key: str
+    max_results: PageSize | None = None
+    page_token: str | None = None
+
+
+@operation("runs.series", "GET", f"{_PATH}/series", permission=Permission.READ)
+def get_series(context: Context, request: SeriesRequest) -> SeriesAnswer:
+    """Return the metrics of a run thinned for charts; all of them, or those named."""
+    series = context.store.series(request.run_id, request.key, max_points=request.max_points)
+    return SeriesAnswer(series=[series_to_json(one) for one in series])
+
+
+@operation("runs.metricHistory", "GET", f"{_PATH}/metrics/history", permission=Permission.READ)
+def get_history(context: Context, request: HistoryRequest) -> HistoryAnswer:
+    """Return the points of a metric, all of them unless a page size is given."""
+    page = context.store.metric_history(request.run_id, request.key, max_results=request.max_results, page_token=request.page_token)
+    return HistoryAnswer(metrics=[metric_to_json(metric) for metric in page.items], next_page_token=page.token)
+
+
+@operation("runs.cells", "GET", f"{_PATH}/cells", permission=Permission.READ)
+def get_cells(context: Context, request: RunId) -> CellsAnswer:
+    """Return the executions of cells while the run was open."""
+    return CellsAnswer(cells=context.store.cells(request.run_id))
+
+
+OPERATIONS = (get_series, get_history, get_cells)

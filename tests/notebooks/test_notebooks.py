@@ -1,0 +1,132 @@
+"""The tutorials: well-formed, runnable everywhere, and the same as what the README shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mlops_nb.core.records import Run
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.store.base import RunQuery
+from mlops_nb.store.open import open_store
+
+ROOT = Path(__file__).parent.parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAPERMILL = ("-m", "papermill", "--engine", "mlops_nb")
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of its own with copies of the notebooks."""
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".*"))
+    (folder / "pyproject.toml").touch()
+    return folder
+
+
+@pytest.fixture
+def python(project: Path, tmp_path: Path) -> RunPython:
+    """A function that runs Python in the project, as a user without any settings."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "MLOPS_NB_", "JUPYTER_", "JPY_", "PYTEST_"))}
+    environment = {**kept, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+
+    def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=150, check=False)
+        assert not check or result.returncode == 0, result.stdout[-4_000:] + result.stderr[-4_000:]
+        return result
+
+    return run
+
+
+def runs_of(project: Path) -> dict[str, Run]:
+    store = open_store(f"sqlite:///{project / '.mlops' / 'store.db'}", create=False)
+    assert store is not None
+    try:
+        return {run.name: run for run in store.search_runs(RunQuery()).items}
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_valid_and_stored_without_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", cell_id) for cell_id in ids), "ids are words, so that they stay"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    assert path.read_text(encoding="utf-8") == nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"
+
+
+def test_the_quick_start_of_the_readme_is_the_one_of_the_notebook() -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
+    cells = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    blocks = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks[0] == cells
+
+
+def test_the_quick_start_runs_headlessly_and_records_its_two_runs(project: Path, python: RunPython) -> None:
+    python(*PAPERMILL, "quickstart.ipynb", "out.ipynb")
+    runs = runs_of(project)
+    assert set(runs) == {"gentle", "eager #1"}
+    assert runs["eager #1"].metrics["loss"].value < runs["gentle"].metrics["loss"].value < 1
+    assert all(run.status is RunStatus.FINISHED and run.notebook == "quickstart.ipynb" for run in runs.values())
+    shown = (project / "out.ipynb").read_text(encoding="utf-8")
+    assert "eager #1 improves on gentle" in shown
+
+
+def test_the_quick_start_runs_under_jupyter_execute(project: Path, python: RunPython) -> None:
+    python("-c", "from nbclient.cli import main; main()", "quickstart.ipynb")
+    assert set(runs_of(project)) == {"gentle", "eager #1"}
+
+
+@pytest.mark.slow
+def test_both_notebooks_pass_nbval(python: RunPython) -> None:
+    result = python("-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "quickstart.ipynb", "train.ipynb")
+    assert re.search(r"\d+ passed", result.stdout)
+
+
+def test_the_training_takes_parameters_and_records_curves_scores_and_a_figure(project: Path, python: RunPython) -> None:
+    parameters = ["-p", "run_name", "eager", "-p", "learning_rate", "0.4", "-p", "max_depth", "5"]
+    python(*PAPERMILL, "train.ipynb", "out.ipynb", *parameters)
+    run = runs_of(project)["eager"]
+    assert run.status is RunStatus.FINISHED
+    assert (run.params["learning_rate"], run.params["max_depth"], run.params["model_kind"]) == ("0.4", "5", "boosting")
+    assert run.metrics["val_auc"].value > 0.97
+    store = open_store(f"sqlite:///{project / '.mlops' / 'store.db'}", create=False)
+    assert store is not None
+    curves = {series.key: series for series in store.series(run.run_id)}
+    assert [curves[key].total for key in ("train_log_loss", "val_log_loss", "val_accuracy")] == [120, 120, 120]
+    assert b"".join(store.read_artifact(run.run_id, "confusion.png")).startswith(b"\x89PNG")
+    assert any("roc_auc_score" in cell.source for cell in store.cells(run.run_id))
+    store.close()
+
+
+@pytest.mark.slow
+def test_the_training_knows_forests_too(project: Path, python: RunPython) -> None:
+    python("-m", "papermill", "train.ipynb", "out.ipynb", "-p", "run_name", "trees", "-p", "model_kind", "forest")
+    run = runs_of(project)["trees"]
+    assert run.metrics["val_auc"].value > 0.97
+    assert "learning_rate" not in run.params
+
+
+def test_a_training_that_fails_leaves_a_failed_run_with_the_reason(project: Path, python: RunPython) -> None:
+    result = python(*PAPERMILL, "train.ipynb", "out.ipynb", "-p", "run_name", "odd", "-p", "model_kind", "magic", check=False)
+    assert result.returncode != 0
+    run = runs_of(project)["odd"]
+    assert run.status is RunStatus.FAILED
+    assert "model_kind is 'boosting' or 'forest', not 'magic'" in (run.reason or "")
