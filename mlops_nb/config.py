@@ -14,6 +14,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -45,7 +46,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store_uri(self) -> str:
-        return f"sqlite:///{self.state_dir / 'store.db'}"
+        return f"sqlite:///{quote(str(self.state_dir / 'store.db'))}"
 
     @property
     def journal_dir(self) -> Path:

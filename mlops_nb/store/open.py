@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from mlops_nb.errors import InvalidInput
 from mlops_nb.store.base import TrackingStore
@@ -13,7 +13,8 @@ def open_store(uri: str, *, create: bool = True, token: str | None = None) -> Tr
     """Open the store that a URI names.
 
     Args:
-        uri: `sqlite:///relative.db`, `sqlite:////absolute.db` (options: `?durability=normal`), or `http(s)://host/prefix`.
+        uri: `sqlite:///relative.db`, `sqlite:////absolute.db` (percent-encoded; option `?durability=normal`), or
+            `http(s)://host/prefix`.
         create: Make an embedded store that does not exist yet; with False the answer is then None.
         token: For a tracking server.
 
@@ -25,7 +26,7 @@ def open_store(uri: str, *, create: bool = True, token: str | None = None) -> Tr
     if parts.scheme == "sqlite":
         from mlops_nb.store.sql.store import SqlStore
 
-        path = Path(parts.path[1:])
+        path = Path(unquote(parts.path[1:]))
         if not create and not path.exists():
             return None
         options = dict(parse_qsl(parts.query))

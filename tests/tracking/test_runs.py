@@ -290,3 +290,16 @@ def test_a_read_only_project_keeps_its_runs_in_the_users_state_folder(project: P
         assert list((tmp_path / "home" / ".local" / "state" / "mlops_nb" / "projects").glob("mount-*/store.db"))
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+@pytest.mark.parametrize("name", ["with blank", "100%", "what?", "a#b", "a%20b", "ünï 🚀"])
+def test_a_project_folder_may_have_any_name(project: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project / name
+    (folder / ".git").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    session = Session()
+    with session.start("here") as run:
+        run.log(m=1.0)
+    assert run.record().metrics["m"].value == 1.0
+    assert sorted(p.name for p in (folder / ".mlops").iterdir() if "store.db" not in p.name) == [".gitignore", "journal"]
+    assert (folder / ".mlops" / "store.db").exists()

@@ -52,7 +52,8 @@ def open_sqlite(path: Path, *, durability: str = "full") -> sa.Engine:
     driver = sqlite_driver()
     mode = "WAL" if driver.sqlite_version_info >= _FIRST_SAFE_WAL else "TRUNCATE"
 
-    engine = sa.create_engine(f"sqlite:///{path}", module=driver, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    url = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(url, module=driver, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
