@@ -34,15 +34,32 @@ class SqlStore(TrackingStore):
 
     def __init__(self, path: Path, *, artifact_root: Path | None = None, durability: str = "full") -> None:
         self._path = path
+        self._durability = durability
+        self._opening = threading.Lock()
         self._engine = open_sqlite(path, durability=durability)
+        self._file = _identity(path)
         self._artifacts = LocalArtifacts(artifact_root or path.parent / "artifacts")
         # One writer at a time within the process; between processes the database's own lock does it.
         self._writing = threading.Lock()
         self._folders: dict[str, tuple[str, ...]] = {}
 
+    def _current_engine(self) -> sa.Engine:
+        """Return the engine of the file that has the path now.
+
+        SQLite would go on writing to a file that someone has moved or removed, where nobody finds it again.
+        """
+        if _identity(self._path) != self._file:
+            with self._opening:
+                if _identity(self._path) != self._file:
+                    self._engine.dispose()
+                    self._engine = open_sqlite(self._path, durability=self._durability)
+                    self._file = _identity(self._path)
+                    self._folders.clear()
+        return self._engine
+
     @contextlib.contextmanager
     def _read(self) -> Iterator[sa.Connection]:
-        with translated_errors(str(self._path)), self._engine.connect() as connection:
+        with translated_errors(str(self._path)), self._current_engine().connect() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -50,7 +67,7 @@ class SqlStore(TrackingStore):
         with (
             translated_errors(str(self._path)),
             self._writing,
-            self._engine.connect().execution_options(immediate=True) as connection,
+            self._current_engine().connect().execution_options(immediate=True) as connection,
             connection.begin(),
         ):
             yield connection
@@ -195,6 +212,14 @@ class SqlStore(TrackingStore):
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def now_ms() -> int:
