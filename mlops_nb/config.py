@@ -69,7 +69,10 @@ def find_project(start: Path | None = None) -> Project:
 
     Without such a parent the folder itself is the project. Nothing is created.
     """
-    folder = (start or Path.cwd()).resolve()
+    try:
+        folder = (start or Path.cwd()).resolve()
+    except FileNotFoundError:  # the working directory has been removed under this process
+        folder = Path(os.environ.get("PWD") or Path.home())
     root = next((p for p in (folder, *folder.parents) if any((p / marker).exists() for marker in _ROOT_MARKERS)), folder)
     state = root / STATE_FOLDER
     if _can_write(state if state.exists() else root):
@@ -120,6 +123,11 @@ def _project_file(path: Path) -> dict[str, Any]:
 def tracking_uri(argument: str | None = None) -> str | None:
     """Return the tracking URI that the user chose, or None for the default (this Jupyter server, else the embedded store)."""
     return setting("tracking_uri", _ENV_TRACKING_URI, argument=argument)
+
+
+def is_mlflows(uri: str) -> bool:
+    """Return whether a tracking URI comes from MLflow's variable: then a database that it names is MLflow's, not ours."""
+    return not os.environ.get("MLOPS_NB_TRACKING_URI") and uri == os.environ.get("MLFLOW_TRACKING_URI")
 
 
 def tracking_token() -> str | None:

@@ -40,6 +40,37 @@ def check_key(key: str, what: str = "metric") -> str:
     return key
 
 
+def clean_text(text: str) -> str:
+    """Return text that can be stored: half characters, as from a file name in another encoding, are written out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def check_param(key: str, value: object) -> str:
+    """Return the text of a param's value.
+
+    Raises:
+        InvalidInput: If the name is not allowed or the text too long.
+    """
+    text = clean_text(str(value))
+    if len(text) > MAX_PARAM_VALUE:
+        raise InvalidInput(f"The param '{key}' has {len(text)} characters; {MAX_PARAM_VALUE} are allowed.", hint="Use log_text.")
+    check_key(key, "param")
+    return text
+
+
+def check_tag(key: str, value: object) -> str:
+    """Return the text of a tag's value.
+
+    Raises:
+        InvalidInput: If the name is not allowed or the text too long.
+    """
+    text = clean_text(str(value))
+    if len(text) > MAX_TAG_VALUE:
+        raise InvalidInput(f"The tag '{key}' has {len(text)} characters; {MAX_TAG_VALUE} are allowed.", hint="Use log_text.")
+    check_key(key, "tag")
+    return text
+
+
 def check_experiment_name(name: str) -> str:
     """Return `name` if it may name an experiment.
 
@@ -58,6 +89,7 @@ def clean_run_name(name: str) -> str:
 
     A run name is free text for people; it is never a path or a key, so it is cleaned and not refused.
     """
+    name = clean_text(name)
     text = "".join(c if unicodedata.category(c)[0] != "C" or c == "\u200d" else " " for c in name)
     return " ".join(text.split())[:MAX_RUN_NAME]
 

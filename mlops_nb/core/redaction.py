@@ -15,11 +15,13 @@ _NAME = re.compile(
 )
 _NAME_EXCEPTION = re.compile(r"(_tokens|_token_id|tokenizer|cls_token|max_tokens)$", re.IGNORECASE)
 # name = "value", name: 'value', --name value, "name": "value"
-_ASSIGNMENT = re.compile(r"""(?P<name>[\w.-]+)["']?\s*(?:\]\s*)?(?:=|:)\s*(?P<quote>["'])(?P<value>[^"'\n]{6,})(?P=quote)""")
+_ASSIGNMENT = re.compile(
+    r"""(?<![\w.-])(?P<name>[\w.-]{1,100})["']?\s{0,20}(?:\]\s{0,20})?(?:=|:)\s{0,20}(?P<quote>["'])(?P<value>[^"'\n]{6,10000})(?P=quote)"""
+)
 _SHAPES = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"),
-    re.compile(r"(?<=://)[^/\s:@'\"]*:[^/\s@'\"]+(?=@)"),
+    re.compile(r"(?<![\w-])eyJ[\w-]{10,4000}\.[\w-]{10,4000}\.[\w-]{5,4000}"),
+    re.compile(r"(?<=://)[^/\s:@'\"]{0,200}:[^/\s@'\"]{1,500}(?=@)"),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     re.compile(r"\bAIza[\w-]{35}"),
     re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,})"),

@@ -8,14 +8,17 @@ the notebook gets what its cells showed and the executed notebook.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import io
 import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import nbformat
@@ -32,7 +35,7 @@ from mlops_nb.core.records import TAG_EXECUTION, CellExecution, CellOutcome
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.store.base import RunQuery, TrackingStore
-from mlops_nb.tracking.capture import ENV_EXECUTION, ENV_NOTEBOOK
+from mlops_nb.tracking.capture import ENV_EXECUTION, ENV_NOTEBOOK, notebook_tags
 from mlops_nb.tracking.recovery import recover
 from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.session import Session
@@ -40,7 +43,21 @@ from mlops_nb.tracking.session import Session
 logger = logging.getLogger("mlops_nb")
 
 MAX_OUTPUT_TEXT = 4000
+MAX_SOURCE = 100_000
 _OWN_TRACKING = ("%track", "mlops_nb", "import mlflow", "from mlflow")
+
+
+def _guarded(step: Callable[..., None]) -> Callable[..., None]:
+    """Keep a fault of the tracking away from the execution: it is logged, and the notebook goes on."""
+
+    @functools.wraps(step)
+    def safe(*args: Any) -> None:
+        try:
+            step(*args)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is ours, and the notebook must not fail for it
+            logger.warning("The tracking of this notebook is not complete: %s", error)
+
+    return safe
 
 
 class TrackingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
@@ -121,25 +138,32 @@ class _Execution:
 
     def __init__(self, notebook: Any, input_path: str) -> None:
         self.notebook = notebook
-        self.name = Path(input_path).name or "notebook.ipynb"
+        source = urlsplit(input_path).path if "://" in input_path else input_path
+        self.name = Path(source).name if Path(source).suffix else "notebook.ipynb"
         self.id = secrets.token_hex(8)
         self.cell: Any = None
         self.error: BaseException | None = None
         self.environment = {**os.environ, ENV_EXECUTION: self.id}
-        if input_path and Path(input_path).exists():
-            self.environment[ENV_NOTEBOOK] = str(Path(input_path).resolve())
+        # papermill may itself run in a kernel; that kernel's notebook is not this one.
+        self.environment.pop("JPY_SESSION_NAME", None)
+        self.path = _found(input_path)
+        if self.path is not None:
+            self.environment[ENV_NOTEBOOK] = str(self.path)
         self._session = Session()
         self._run: ActiveRun | None = None
         self._started = 0.0
         self._execution: CellExecution | None = None
         self._redact = Redactor(os.environ)
 
+    @_guarded
     def begin(self) -> None:
         """Open a run for a notebook that has no tracking of its own."""
         code = "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "code")
         if any(mark in code for mark in _OWN_TRACKING):
             return
-        self._run = self._session.start(Path(self.name).stem, params=self._parameters(), tags={TAG_EXECUTION: self.id})
+        project = self._session.shipper().target.project
+        tags = {TAG_EXECUTION: self.id, **(notebook_tags(self.path, project) if self.path else {})}
+        self._run = self._session.start(Path(self.name).stem, params=self._parameters(), tags=tags)
 
     def _parameters(self) -> dict[str, str]:
         """Return the values of the parameters cell, overridden by those that papermill injected."""
@@ -151,6 +175,7 @@ class _Execution:
         found |= {key: str(value) for key, value in given.items()}
         return {key: self._redact(value)[:MAX_PARAM_VALUE] for key, value in found.items() if not key.startswith("_")}
 
+    @_guarded
     def cell_begins(self, cell: Any) -> None:
         """Note that a cell begins."""
         if cell.cell_type != "code" or not cell.source.strip():
@@ -161,13 +186,14 @@ class _Execution:
             self._execution = CellExecution(
                 index=0,
                 cell_id=cell.get("id"),
-                source=self._redact(cell.source),
+                source=self._redact(cell.source[:MAX_SOURCE]),
                 source_hash=hashlib.sha256(cell.source.encode("utf-8", "surrogatepass")).hexdigest(),
                 started=time.time_ns() // 1_000_000,
                 outcome=CellOutcome.RUNNING,
             )
             self._run.begin_cell(self._execution)
 
+    @_guarded
     def cell_ended(self, cell: Any) -> None:
         """Note that a cell ended, and how."""
         if self._run is None or self._execution is None:
@@ -184,8 +210,9 @@ class _Execution:
         self._run.end_cell(ended)
         self._execution = None
 
+    @_guarded
     def end(self) -> None:
-        """Close the notebook's runs and attach what only the executor has. A fault of ours is logged, not raised."""
+        """Close the notebook's runs and attach what only the executor has."""
         try:
             if self._run is not None:
                 self._run.stop(*self._ending())
@@ -193,8 +220,8 @@ class _Execution:
             store = shipper.store()
             recover(shipper.target.journal_dir, store, shipper.target.store_uri, explain=lambda _pid: self._death())
             self._attach(store)
-        except Exception as error:  # noqa: BLE001  # the notebook has run; that its report is incomplete must not fail it
-            logger.warning("The executed notebook could not be attached to its runs: %s", error)
+        finally:
+            self._session.close()
 
     def _ending(self) -> tuple[RunStatus, str | None]:
         if self.error is not None:
@@ -238,6 +265,14 @@ class _Execution:
                 parts += [f"[{kind}]" for kind in data if kind.startswith("image/")] or ["".join(data.get("text/plain", ""))]
         text = "\n".join(part.rstrip() for part in parts if part)
         return self._redact(text[:MAX_OUTPUT_TEXT]) or None
+
+
+def _found(input_path: str) -> Path | None:
+    """Return the notebook's file; papermill may have changed the working directory since it was named."""
+    for base in (Path.cwd(), Path(os.environ.get("PWD", "."))):
+        if input_path and (path := base / input_path).is_file():
+            return path.resolve()
+    return None
 
 
 def _literals(source: str) -> dict[str, str]:

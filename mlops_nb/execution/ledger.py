@@ -23,6 +23,7 @@ from mlops_nb.core.names import MAX_PARAM_VALUE
 from mlops_nb.core.records import CellExecution, CellOutcome
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.tracking import servers
 from mlops_nb.tracking.recovery import cell_label
 from mlops_nb.tracking.run import ActiveRun, ending_of
 from mlops_nb.tracking.session import Session
@@ -73,6 +74,7 @@ class CellLedger:
         self.faults = 0
         self.cell_run: ActiveRun | None = None
         self.on_cell_run_ended: Callable[[ActiveRun], None] | None = None
+        self._depth = 0
         self._started = 0.0
         self._is_parameters = False
         self._redact = Redactor(os.environ)
@@ -80,6 +82,7 @@ class CellLedger:
     def install(self) -> None:
         """Register the hooks. The cell that is running, which installs them, counts; earlier ones may hold parameters."""
         self.session.user_ns = self.shell.user_ns
+        self.session.is_interactive = "JPY_SESSION_NAME" in os.environ and servers.starter_of_this_kernel() is not None
         self._look_back()
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
@@ -101,12 +104,19 @@ class CellLedger:
         request = self.shell.kernel.get_parent() if hasattr(self.shell, "kernel") else {}
         meta = request.get("metadata") or {}
         if sources and sources[-1]:
+            self._depth = 1
             self._begin(
                 SimpleNamespace(raw_cell=sources[-1], store_history=True, cell_id=meta.get("cellId"), cell_meta=meta), len(sources) - 1
             )
 
-    @_guarded
     def _before(self, info: Any) -> None:
+        # A cell can run another one inside (`%%capture`, `run_cell`): that is part of it.
+        self._depth += 1
+        if self._depth == 1:
+            self._cell_begins(info)
+
+    @_guarded
+    def _cell_begins(self, info: Any) -> None:
         # IPython counts up before this hook in some versions and after it in others; the history is one entry behind in all.
         history = self.shell.history_manager
         self._begin(info, len(history.input_hist_raw) if history is not None else int(self.shell.execution_count))
@@ -136,8 +146,15 @@ class CellLedger:
             outcome=CellOutcome.RUNNING,
         )
 
-    @_guarded
     def _after(self, result: Any) -> None:
+        if self._depth == 0:  # an empty cell, which nothing announced
+            return
+        self._depth -= 1
+        if self._depth == 0:
+            self._cell_ends(result)
+
+    @_guarded
+    def _cell_ends(self, result: Any) -> None:
         error = result.error_before_exec or result.error_in_exec
         status, reason = ending_of(error)
         cell, self.session.cell = self.session.cell, None

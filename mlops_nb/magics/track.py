@@ -13,6 +13,7 @@ from IPython.display import display as _display
 import mlops_nb
 from mlops_nb import fluent
 from mlops_nb.core.filters import order_clause
+from mlops_nb.core.names import check_param
 from mlops_nb.core.records import TAG_ATTEMPT, TAG_SERIES, Run, Series
 from mlops_nb.core.redaction import is_secret_name
 from mlops_nb.core.run_state import RunStatus
@@ -27,7 +28,7 @@ from mlops_nb.tracking.target import resolve
 
 VERBS = ("start", "stop", "log", "file", "ls", "show", "note", "tag", "delete")
 _CELL_VERB = "_cell"
-_CELL_LINE = re.compile(r"%%track\b(?P<rest>.*)", re.DOTALL)
+_CELL_LINE = re.compile(r"%%track(?:[ \t]+(?P<rest>.*))?")
 
 
 def show(run: ActiveRun) -> None:
@@ -41,11 +42,12 @@ def begin_of_track_cell(lines: list[str]) -> list[str]:
     The rest of the cell stays plain code of this cell: its errors, `await`, inner magics, line numbers and last value
     are native. The cell hooks end the run.
     """
-    match = _CELL_LINE.fullmatch(lines[0].rstrip("\n")) if lines else None
+    first = next((i for i, line in enumerate(lines) if line.strip()), 0)
+    match = _CELL_LINE.fullmatch(lines[first].rstrip()) if lines else None
     if match is None:
         return lines
-    words = f"{_CELL_VERB} {match['rest'].strip()}"
-    return [f"get_ipython().run_line_magic('track', {words!r})\n", *lines[1:]]
+    words = f"{_CELL_VERB} {(match['rest'] or '').strip()}".strip()
+    return [*lines[:first], f"get_ipython().run_line_magic('track', {words!r})\n", *lines[first + 1 :]]
 
 
 def _start_parser(verb: str) -> MagicParser:
@@ -145,10 +147,10 @@ class TrackMagics(Magics):
         open_run = self.session.active
         arguments = _start_parser("start").parse_args(words)
         params = self._params(arguments.param)
+        run = self._open(arguments, params, name=arguments.name, tags=_tags(arguments.tag), instead=open_run)
         if open_run is not None:
-            open_run.stop()
             self.say(f"{open_run.name} was still open; it is stopped.")
-        return self._open(arguments, params, name=arguments.name, tags=_tags(arguments.tag))
+        return run
 
     def _cell(self, words: Sequence[str]) -> None:
         parser = _start_parser("cell")
@@ -162,15 +164,30 @@ class TrackMagics(Magics):
             name = f"{series} #{attempt}"
         self.ledger.cell_run = self._open(arguments, self._params(arguments.param), name=name, tags=tags, nested=True)
 
-    def _open(self, arguments: Any, params: dict[str, Any], *, name: str | None, tags: dict[str, str], nested: bool = False) -> ActiveRun:
+    def _open(
+        self,
+        arguments: Any,
+        params: dict[str, Any],
+        *,
+        name: str | None,
+        tags: dict[str, str],
+        nested: bool = False,
+        instead: ActiveRun | None = None,
+    ) -> ActiveRun:
+        """Start a run. The one that it takes the place of ends only when nothing is wrong with what was asked for."""
+        for key, value in params.items():
+            check_param(key, value)
+        parent, resume = (None if word is None else fluent.get_run(self._selected(word)) for word in (arguments.parent, arguments.resume))
+        if instead is not None:
+            instead.stop()
         return fluent.start_run(
             unquoted(name) if name else None,
             experiment=unquoted(arguments.experiment) if arguments.experiment else None,
             params=params,
             tags=tags,
             note=unquoted(arguments.note) if arguments.note else None,
-            parent=arguments.parent,
-            resume=arguments.resume,
+            parent=parent,
+            resume=resume,
             nested=nested,
         )
 

@@ -30,8 +30,7 @@ def source_tags(project: config.Project, user_ns: dict[str, Any] | None) -> dict
     tags = {TAG_USER: config.user_name()}
     notebook = notebook_path(user_ns)
     if notebook is not None:
-        shown = _relative(notebook, project.root)
-        tags |= {TAG_NOTEBOOK: shown, TAG_SOURCE_NAME: shown, TAG_SOURCE_TYPE: "NOTEBOOK"}
+        tags |= notebook_tags(notebook, project)
     elif user_ns is not None:
         tags |= {TAG_SOURCE_TYPE: "NOTEBOOK"}
     elif sys.argv and sys.argv[0] and Path(sys.argv[0]).exists():
@@ -39,6 +38,12 @@ def source_tags(project: config.Project, user_ns: dict[str, Any] | None) -> dict
     if execution := os.environ.get(ENV_EXECUTION):
         tags[TAG_EXECUTION] = execution
     return {key: value for key, value in tags.items() if value}
+
+
+def notebook_tags(notebook: Path, project: config.Project) -> dict[str, str]:
+    """Return the tags of a run that comes from a notebook."""
+    shown = _relative(notebook, project.root)
+    return {TAG_NOTEBOOK: shown, TAG_SOURCE_NAME: shown, TAG_SOURCE_TYPE: "NOTEBOOK"}
 
 
 def notebook_path(user_ns: dict[str, Any] | None) -> Path | None:

@@ -35,7 +35,11 @@ def deliver(store: TrackingStore, header: Header, journal: Path, events: Sequenc
             start = i
         if isinstance(event, ArtifactAdded) and event.spool is not None:
             # After what comes before it, which may start the run; before its own event, which says that it is there.
-            _deliver_file(store, header.run_id, event.path, files / event.spool)
+            try:
+                _deliver_file(store, header.run_id, event.path, files / event.spool)
+            except InvalidInput as error:
+                _set_aside(journal, event, error)
+                start = i + 1
     if start < len(events):
         _ingest(store, header, journal, events[start:])
 
@@ -60,6 +64,10 @@ def _ingest(store: TrackingStore, header: Header, journal: Path, events: Sequenc
             _ingest(store, header, journal, events[:middle])
             _ingest(store, header, journal, events[middle:])
             return
-        logger.error("The store refuses an event: %s It is kept in %s.", error, journal.with_suffix(".refused"))
-        with contextlib.suppress(OSError), journal.with_suffix(".refused").open("ab") as refused:
-            refused.write(msgspec.json.encode(events[0]) + b"\n")
+        _set_aside(journal, events[0], error)
+
+
+def _set_aside(journal: Path, event: AnyEvent, error: InvalidInput) -> None:
+    logger.error("The store refuses an event: %s It is kept in %s.", error, journal.with_suffix(".refused"))
+    with contextlib.suppress(OSError), journal.with_suffix(".refused").open("ab") as refused:
+        refused.write(msgspec.json.encode(event) + b"\n")

@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 import shutil
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +25,13 @@ from pathlib import Path
 import msgspec
 
 from mlops_nb.core.events import AnyEvent, decode_event
+from mlops_nb.errors import InvalidInput
 
 MAX_IN_MEMORY = 100_000
 _READ_SIZE = 1 << 18
+_MEMORY_BATCH = 10_000
+# A journal of another host that has changed this recently (s) may be in use there, whatever the locks here say.
+_FOREIGN_SECONDS = 60.0
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,59 +66,92 @@ class Journal:
         self.files = self.path.with_suffix(".files")
         self.dropped = 0
         self._on_fault = on_fault
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._writing = False
+        self._interrupting: deque[bytes] = deque()
         self._memory: deque[bytes] = deque()
         self._faulty = False
+        self._closed = False
         self._seq = 0
-        self._size = 0
         self._offset = 0
         self._fd = -1
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._create(folder)
+        except OSError as error:
+            self.abandon()
+            self._fault(error)
+
+    def _create(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # It gets its name when it is locked: whoever sweeps the folder must not take it for a dead process's.
+        unnamed = self.path.with_suffix(".new")
+        self._fd = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._write(msgspec.json.encode(self.header) + b"\n")
-            self._offset = self._size
-        except OSError as error:
-            self._fail(error)
+            unnamed.rename(self.path)
+        except OSError:
+            unnamed.unlink(missing_ok=True)
+            raise
+        self._offset = os.fstat(self._fd).st_size
 
     def append(self, event: AnyEvent) -> None:
         """Write an event; it gets the next number."""
         self.append_body(msgspec.json.encode(event)[1:])
 
     def append_body(self, body: bytes) -> None:
-        """Write an event given as its JSON without the opening brace and without `seq`: the way of the hot path."""
+        """Write an event given as its JSON without the opening brace and without `seq`: the way of the hot path.
+
+        Raises:
+            InvalidInput: If the journal has been closed: the run has ended.
+        """
         with self._lock:
-            self._seq += 1
-            line = b'{"seq":%d,%b\n' % (self._seq, body)
-            if not self._memory:
-                try:
-                    self._write(line)
-                    self._faulty = False
-                    return
-                except OSError as error:
-                    self._fail(error)
-            if len(self._memory) < MAX_IN_MEMORY:
-                self._memory.append(line)
-            else:
-                self.dropped += 1
+            if self._closed:
+                raise InvalidInput("The run has ended; nothing can be logged to it.", hint="Resume it: %track start --resume RUN")
+            if self._writing:  # a signal handler that logs has interrupted a write of this very thread
+                self._interrupting.append(body)
+                return
+            try:
+                self._writing = True
+                self._put(body)
+                while self._interrupting:
+                    self._put(self._interrupting.popleft())
+            finally:
+                self._writing = False
+
+    def _put(self, body: bytes) -> None:
+        self._seq += 1
+        line = b'{"seq":%d,%b\n' % (self._seq, body)
+        if not self._memory:
+            try:
+                self._write(line)
+                self._faulty = False
+                return
+            except OSError as error:
+                self._fault(error)
+        if len(self._memory) < MAX_IN_MEMORY:
+            self._memory.append(line)
+        else:
+            self.dropped += 1
 
     def _write(self, line: bytes) -> None:
         if self._fd < 0:
             raise OSError(errno.EBADF, "the journal could not be opened")
         written = os.write(self._fd, line)
         if written != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size += written
-
-    def _fail(self, error: OSError) -> None:
-        if self._fd >= 0:
             # Half a line must not stay: the next one would be glued to it.
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._size)
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _fault(self, error: OSError) -> None:
         if not self._faulty:
             self._faulty = True
             self._on_fault(error)
+
+    @property
+    def _size(self) -> int:
+        # Asked of the file: an interrupt can come between a write and any note of it.
+        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
 
     @property
     def is_delivered(self) -> bool:
@@ -127,14 +166,16 @@ class Journal:
 
     def next_batch(self) -> tuple[list[AnyEvent], int]:
         """Return the next events to deliver and a receipt for `mark_delivered`. No events: there are none."""
-        if self._offset < self._size:
-            lines, length = _complete_lines(os.pread(self._fd, _READ_SIZE, self._offset))
-            while not lines and length == 0:  # one line longer than the piece
-                lines, length = _complete_lines(os.pread(self._fd, self._size - self._offset, self._offset))
-            return [decode_event(line) for line in lines], length
         with self._lock:
-            waiting = list(self._memory)[:10_000]
-        return [decode_event(line) for line in waiting], -len(waiting)
+            left = self._size - self._offset
+            if left > 0:
+                lines, length = _complete_lines(os.pread(self._fd, _READ_SIZE, self._offset))
+                if length == 0:  # one line longer than the piece
+                    lines, length = _complete_lines(os.pread(self._fd, left, self._offset))
+            else:
+                lines = list(itertools.islice(self._memory, _MEMORY_BATCH))
+                length = -len(lines)
+        return [decode_event(line) for line in lines], length
 
     def mark_delivered(self, receipt: int) -> None:
         """Note that a batch has been delivered."""
@@ -145,9 +186,12 @@ class Journal:
             for _ in range(-receipt):
                 self._memory.popleft()
 
-    def rewind(self) -> None:
-        """Begin again with the first event: the store that had the earlier ones is gone."""
-        self._offset = len(msgspec.json.encode(self.header)) + 1 if self._size else 0
+    def rewind(self) -> bool:
+        """Begin again with the first event: the store that had the earlier ones is gone. False: they are not kept."""
+        if self._fd < 0:
+            return False
+        self._offset = len(msgspec.json.encode(self.header)) + 1
+        return True
 
     def touch(self) -> None:
         """Leave a sign of life: the file's time tells until when the process lived."""
@@ -166,17 +210,26 @@ class Journal:
         copy(self.files / name)
         return name
 
-    def close(self, *, remove: bool) -> None:
-        """Let go of the file; remove it where all of it has been delivered."""
-        if self._fd < 0:
-            return
-        if remove:
-            remove_files(self.path)
-        fd, self._fd = self._fd, -1
-        os.close(fd)
+    def close(self, *, remove: bool) -> bool:
+        """Take nothing more in and let go of the file.
+
+        Args:
+            remove: Remove the file, if all of it has been delivered by now.
+
+        Returns:
+            Whether it is closed; False if `remove` is asked for, but something came in that is not delivered yet.
+        """
+        with self._lock:
+            if remove and not self.is_delivered:
+                return False
+            self._closed = True
+            if remove:
+                remove_files(self.path)
+            self.abandon()
+            return True
 
     def abandon(self) -> None:
-        """Forget the file without touching it: in a forked child it belongs to the parent."""
+        """Let go of the file without touching it: in a forked child it belongs to the parent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -228,12 +281,14 @@ def take_over(path: Path) -> Leftover | None:
             raise BlockingIOError
         content = b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
         lines, length = _complete_lines(content)
-        if length < len(content):
-            os.ftruncate(fd, length)
         if not lines:
             remove_files(path)
             raise BlockingIOError
         header = msgspec.json.decode(lines[0], type=Header)
+        if header.host != socket.gethostname() and time.time() - os.fstat(fd).st_mtime < _FOREIGN_SECONDS:
+            raise BlockingIOError
+        if length < len(content):
+            os.ftruncate(fd, length)
         return Leftover(path, fd, header, [decode_event(line) for line in lines[1:]])
     except BlockingIOError:
         os.close(fd)

@@ -11,16 +11,17 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from mlops_nb.core.events import CellRan, RunEnded
 from mlops_nb.core.records import CellExecution, CellOutcome
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.errors import NotFound
+from mlops_nb.errors import NotFound, StoreError
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking.delivery import deliver
-from mlops_nb.tracking.journal import Leftover, take_over
+from mlops_nb.tracking.journal import Header, Leftover, take_over
 
 logger = logging.getLogger("mlops_nb")
 
@@ -45,37 +46,79 @@ def recover(journal_dir: Path, store: TrackingStore, store_uri: str, *, explain:
         StoreError: If the store cannot take them now; they stay.
     """
     recovered = []
-    leftovers = [leftover for path in sorted(journal_dir.glob("*.jsonl")) if (leftover := _take_over(path, store_uri)) is not None]
-    try:
-        # A forked child adds to a run that its parent's journal begins.
-        for leftover in sorted(leftovers, key=lambda leftover: not leftover.header.owner):
-            try:
-                _finish(leftover, store, explain)
-            except NotFound:  # the child's parent lives and has not delivered the beginning yet
-                continue
-            recovered.append(leftover.header.run_id)
-    finally:
-        for leftover in leftovers:
+    children = []
+    for path in sorted(journal_dir.glob("*.jsonl")):
+        leftover = _take_over(path, store_uri)
+        if leftover is None:
+            continue
+        if leftover.header.owner:
+            recovered += _close(leftover, store, explain)
+        else:  # adds to a run that its parent's journal begins
             leftover.close()
+            children.append(path)
+    for path in children:
+        if (leftover := _take_over(path, store_uri)) is not None:
+            recovered += _close(leftover, store, explain)
     return recovered
+
+
+def _close(leftover: Leftover, store: TrackingStore, explain: Explain | None) -> list[str]:
+    try:
+        _finish(leftover, store, explain)
+        return [leftover.header.run_id]
+    except StoreError:
+        raise
+    except NotFound:  # a child's parent lives and has not delivered the beginning yet
+        return []
+    except Exception as error:  # noqa: BLE001  # one journal that cannot be delivered must not hold up the others
+        logger.warning("The journal %s cannot be delivered: %s", leftover.path, error)
+        return []
+    finally:
+        leftover.close()
 
 
 def _take_over(path: Path, store_uri: str) -> Leftover | None:
     try:
         leftover = take_over(path)
-    except (OSError, msgspec.MsgspecError) as error:
+    except msgspec.MsgspecError as error:
         logger.warning("The journal %s cannot be read (%s); it is set aside as %s.", path, error, path.with_suffix(".unreadable").name)
         path.rename(path.with_suffix(".unreadable"))
         return None
-    if leftover is not None and leftover.header.store != store_uri:
+    except OSError as error:  # no descriptors, no memory, no permission: try again another time
+        logger.warning("The journal %s cannot be opened now: %s", path, error)
+        return None
+    if leftover is not None and not _is_for(leftover, store_uri):
         leftover.close()
         return None
     return leftover
 
 
+def _is_for(leftover: Leftover, store_uri: str) -> bool:
+    """Return whether a journal is for this store, or was for it before the project's folder was moved."""
+    if leftover.header.store == store_uri:
+        return True
+    if not (leftover.header.store.startswith("sqlite:") and store_uri.startswith("sqlite:")):
+        return False
+    then, now = (Path(unquote(urlsplit(uri).path[1:])) for uri in (leftover.header.store, store_uri))
+    return leftover.path.parent.parent == now.parent and then.name == now.name and not then.exists()
+
+
+def _is_recorded_elsewhere(leftover: Leftover) -> bool:
+    """Return whether another process has the run open too: then it is not for this one's death to end it."""
+    for path in leftover.path.parent.glob(f"{leftover.header.run_id}.*.jsonl"):
+        if path != leftover.path:
+            try:
+                with path.open("rb") as file:
+                    if msgspec.json.decode(file.readline(), type=Header).owner:
+                        return True
+            except (OSError, msgspec.MsgspecError):  # gone meanwhile, or no journal
+                continue
+    return False
+
+
 def _finish(leftover: Leftover, store: TrackingStore, explain: Explain | None) -> None:
     header = leftover.header
-    if header.owner and not any(isinstance(event, RunEnded) for event in leftover.events):
+    if header.owner and not any(isinstance(event, RunEnded) for event in leftover.events) and not _is_recorded_elsewhere(leftover):
         why = (explain(header.pid) if explain else None) or "ended without closing the run"
         cell = _open_cell(leftover)
         where = ""

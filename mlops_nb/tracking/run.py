@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from mlops_nb.core.events import AnyEvent, ArtifactAdded, CellRan, ParamLogged, RunEnded, RunStarted, TagSet
-from mlops_nb.core.names import MAX_PARAM_VALUE, MAX_TAG_VALUE, check_key, clean_run_name
+from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_name, clean_text
 from mlops_nb.core.records import TAG_NOTE, TAG_RUN_NAME, CellExecution, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, NotFound
@@ -32,6 +32,7 @@ logger = logging.getLogger("mlops_nb")
 
 STOP_SECONDS = 5.0
 _CAPTURE_SECONDS = 2.0
+_INT64 = 2**63
 
 
 class ActiveRun:
@@ -91,6 +92,12 @@ class ActiveRun:
         self._cell, self._in_cell = None, b""
         self._capturing = None
 
+    def continue_from(self, steps: Mapping[str, int], params: Mapping[str, str], cells: int) -> None:
+        """Go on where a resumed run stopped: with its last steps, its params, and behind its last cell."""
+        self._steps.update(steps)
+        self.params.update(params)
+        self._cells = cells
+
     def capture(self, find_tags: Callable[[], Mapping[str, str]]) -> None:
         """Set tags that take a while to find (git) from a thread of their own; `stop` waits for them a little."""
 
@@ -135,14 +142,17 @@ class ActiveRun:
             encoded = self._keys[key] = msgspec.json.encode(check_key(key, "metric"))
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InvalidInput(f"The metric '{key}' is {value!r:.60}, not a number.", hint="Text goes into a param or a tag.") from None
         if step is None:
             step = self._steps.get(key, -1) + 1
         try:
-            self._steps[key] = step = int(step)
+            step = int(step)
+            if not -_INT64 <= step < _INT64:
+                raise OverflowError
         except (TypeError, ValueError, OverflowError):
             raise InvalidInput(f"The step of '{key}' is {step!r:.60}, not a whole number.") from None
+        self._steps[key] = step
         self.latest[key] = (number, step)
         now = time.time_ns() // 1_000_000 if timestamp is None else timestamp
         if math.isfinite(number):
@@ -162,10 +172,8 @@ class ActiveRun:
 
         A second value for the same param is not taken; a warning says so.
         """
-        text = value if isinstance(value, str) else str(value)
-        if len(text) > MAX_PARAM_VALUE:
-            raise InvalidInput(f"The param '{key}' has {len(text)} characters; {MAX_PARAM_VALUE} are allowed.", hint="Use log_text.")
-        known = self.params.setdefault(check_key(key, "param"), text)
+        text = check_param(key, value)
+        known = self.params.setdefault(key, text)
         if known != text:
             logger.warning("The param '%s' of this run is %s already; it stays (a param is written once).", key, known[:80])
             return value
@@ -179,10 +187,8 @@ class ActiveRun:
 
     def set_tag(self, key: str, value: Any) -> None:
         """Set a tag; the last value stays."""
-        text = str(value)
-        if len(text) > MAX_TAG_VALUE:
-            raise InvalidInput(f"The tag '{key}' has {len(text)} characters; {MAX_TAG_VALUE} are allowed.", hint="Use log_text.")
-        self._append(TagSet(key=check_key(key, "tag"), value=text))
+        text = check_tag(key, value)
+        self._append(TagSet(key=key, value=text))
         if key == TAG_RUN_NAME:
             self.name = clean_run_name(text) or self.name
 
@@ -239,7 +245,7 @@ class ActiveRun:
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Keep text as a file."""
-        self._add_file(artifact_file, lambda to: to.write_text(text, encoding="utf-8"))
+        self._add_file(artifact_file, lambda to: to.write_text(clean_text(text), encoding="utf-8"))
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Keep a JSON value as a file."""
@@ -294,7 +300,7 @@ class ActiveRun:
         if not final.is_final:
             raise InvalidInput(f"A run cannot end as {final.value}.", hint="Use FINISHED, FAILED or KILLED.")
         if self._capturing is not None:
-            self._capturing.join(_CAPTURE_SECONDS)
+            self._capturing.join(min(_CAPTURE_SECONDS, timeout))
         with self._lock:
             if self.end_time is not None:
                 return

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlops_nb import config
 from mlops_nb.core.events import RunStarted
-from mlops_nb.core.names import check_experiment_name, check_key, clean_run_name, new_run_id, new_run_name
+from mlops_nb.core.names import check_experiment_name, check_param, check_tag, clean_run_name, clean_text, new_run_id, new_run_name
 from mlops_nb.core.records import DEFAULT_EXPERIMENT, TAG_NOTE, TAG_PARENT, CellExecution, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput
@@ -40,6 +40,7 @@ class Session:
         parameters: The notebook's parameters, logged to every run that starts.
         experiment: The experiment of the runs that follow, where they name none.
         user_ns: The variables of the notebook, when there is one.
+        is_interactive: Whether a Jupyter server started this kernel for a notebook that a person has open.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,9 @@ class Session:
         self.parameters: dict[str, str] = {}
         self.experiment: str | None = None
         self.user_ns: dict[str, Any] | None = None
+        self.is_interactive = False
         self._shippers: dict[str, Shipper] = {}
+        self._paused: list[Shipper] = []
         self._shipper: Shipper | None = None
         self._lock = threading.RLock()
         atexit.register(self._at_exit)
@@ -81,38 +84,42 @@ class Session:
                     f"Run {outer.name} ({outer.run_id[:8]}) is still open.",
                     hint="Stop it first (mlops_nb.stop_run()), or start this one with nested=True.",
                 )
+            # All that can be wrong is found before anything is opened.
+            given = {key: check_param(key, value) for key, value in (params or {}).items()}
             shipper = self._shipper_for(resolve(tracking_uri))
-            all_tags = {
-                **capture.source_tags(shipper.target.project, self.user_ns),
-                **{check_key(k, "tag"): str(v) for k, v in (tags or {}).items()},
-            }
+            all_tags = {key: check_tag(key, value) for key, value in capture.source_tags(shipper.target.project, self.user_ns).items()}
+            all_tags |= {key: check_tag(key, value) for key, value in (tags or {}).items()}
             if nested and outer is not None:
                 all_tags.setdefault(TAG_PARENT, outer.run_id)
             if parent_id:
                 all_tags[TAG_PARENT] = parent_id
             if note:
-                all_tags[TAG_NOTE] = note
+                all_tags[TAG_NOTE] = check_tag(TAG_NOTE, note)
             run_id = resume.run_id if resume else new_run_id()
+            if resume is not None:
+                experiment = self.store().get_experiment(resume.experiment_id).name
+                past = self.store().cells(run_id)
             event = RunStarted(
                 ts=time.time_ns() // 1_000_000,
-                experiment=check_experiment_name(experiment or self._default_experiment(outer)),
+                experiment=check_experiment_name(clean_text(experiment or self._default_experiment(outer))),
                 name=clean_run_name(name or (resume.name if resume else "")) or new_run_name(),
-                user=config.user_name(),
+                user=clean_text(config.user_name()),
                 tags=all_tags,
                 resume=resume is not None,
             )
             journal = self._open_journal(shipper, run_id)
             journal.append(event)
             run = ActiveRun(self, journal, start=event, run_id=run_id)
+            if resume is not None:
+                steps = {key: metric.step for key, metric in resume.metrics.items()}
+                run.continue_from(steps, resume.params, 1 + max((cell.index for cell in past), default=-1))
+            shipper.add(journal)
             self.runs.append(run)
-        if resume is not None:
-            run.params.update(resume.params)
         if self.cell is not None:
             run.begin_cell(self.cell)
         # A parameter that only gives the run its name says nothing about the run.
-        given = {k: v for k, v in self.parameters.items() if k not in run.params and v not in ("", run.name)}
-        run.log_params({**given, **(params or {})})
-        shipper.add(journal)
+        noted = {k: v for k, v in self.parameters.items() if k not in run.params and v not in ("", run.name)}
+        run.log_params({**noted, **given})
         run.capture(lambda: capture.git_tags(shipper.target.project.root))
         return run
 
@@ -143,19 +150,20 @@ class Session:
 
     def ended(self, run: ActiveRun, journal: Journal | None, timeout: float) -> None:
         """Take a run that was stopped off the list and deliver the rest of it; inner runs that are open end with it."""
+        deadline = time.monotonic() + timeout
         with self._lock:
             if run not in self.runs:
                 return
             position = self.runs.index(run)
             inner = self.runs[position + 1 :]
         for child in reversed(inner):
-            child.stop(run.status, run.reason, timeout=timeout)
+            child.stop(run.status, run.reason, timeout=max(0.1, deadline - time.monotonic()))
         with self._lock:
             self.runs.remove(run)
         if journal is None:  # a forked child that has logged nothing
             return
         shipper = self._shippers[journal.header.store]
-        complete = shipper.finish(journal, timeout)
+        complete = shipper.finish(journal, max(0.1, deadline - time.monotonic()))
         run.close()
         if not complete:
             logger.warning(
@@ -199,9 +207,9 @@ class Session:
         if self.last_ending is not None:
             return self.last_ending
         if self.user_ns is not None:
-            # Only a Jupyter server sets this: there a person works, and the kernel went while the run was open.
+            # Under a Jupyter server a person works, and the kernel went while the run was open.
             # Headless, the notebook has simply come to its end.
-            if "JPY_SESSION_NAME" in os.environ:
+            if self.is_interactive:
                 return RunStatus.KILLED, "the kernel was shut down while the run was open"
             return RunStatus.FINISHED, None
         return ending_of(getattr(sys, "last_value", None))
@@ -228,8 +236,35 @@ class Session:
 
             run.continue_in_child(open_for_child)
 
+    def close(self) -> None:
+        """Stop what runs in the background. For sessions besides the process's own."""
+        atexit.unregister(self._at_exit)
+        for shipper in self._shippers.values():
+            shipper.stop()
 
+    def before_fork(self) -> None:
+        """Bring the shippers to rest: a child must not inherit an import that is under way, or an open database."""
+        self._paused = [shipper for shipper in list(self._shippers.values()) if shipper.pause(_FORK_SECONDS)]
+
+    def after_fork_in_parent(self) -> None:
+        """Let the shippers go on; open runs may get data from the child."""
+        for shipper in self._paused:
+            shipper.resume(sweep=bool(self.runs))
+        self._paused = []
+
+
+_FORK_SECONDS = 2.0
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for session in list(_sessions):
+        session.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for session in list(_sessions):
+        session.after_fork_in_parent()
 
 
 def _after_fork_in_child() -> None:
@@ -237,6 +272,6 @@ def _after_fork_in_child() -> None:
         session.after_fork_in_child()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 current = Session()

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 
-from mlops_nb.errors import MlopsError, NotFound, StoreUnreachable
+from mlops_nb.errors import MlopsError, NotFound
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking.delivery import deliver
 from mlops_nb.tracking.journal import Journal
@@ -23,6 +23,7 @@ logger = logging.getLogger("mlops_nb")
 TICK_SECONDS = 0.1
 _LONGEST_PAUSE = 10.0
 _WARN_EVERY = 60.0
+_SWEEP_EVERY = 1.0
 
 
 class Shipper:
@@ -41,7 +42,10 @@ class Shipper:
         self._retry_at = 0.0
         self._warned_at = -_WARN_EVERY
         self._beat_at = 0.0
-        self._first = True
+        self._recovered_at: float | None = None
+        self._busy = threading.Lock()
+        self._sweep_for_children = False
+        self._stopping = False
 
     def add(self, journal: Journal) -> None:
         """Deliver a journal from now on."""
@@ -58,11 +62,13 @@ class Shipper:
         Returns:
             Whether all of it was delivered within `timeout` seconds; if not, the journal stays for the next process.
         """
-        complete = self.flush(timeout, only=journal)
+        deadline = time.monotonic() + timeout
+        complete = journal in self._journals and self.flush(timeout, only=journal)
+        while complete and not journal.close(remove=True):  # another thread has just logged something
+            complete = self.flush(max(0.0, deadline - time.monotonic()), only=journal)
+        journal.close(remove=False)
         with self._lock:
-            if journal in self._journals:
-                self._journals.remove(journal)
-            journal.close(remove=complete)
+            self._journals = [other for other in self._journals if other is not journal]
         return complete
 
     def flush(self, timeout: float, *, only: Journal | None = None) -> bool:
@@ -101,14 +107,39 @@ class Shipper:
         if store is not None:
             store.close()
 
+    def stop(self) -> None:
+        """End the thread and let go of the store. What is in journals stays there."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(1.0)
+        self._disconnect()
+
+    def pause(self, timeout: float) -> bool:
+        """Before a fork: be at rest, with no import under way and no embedded store open, which a child must not inherit.
+
+        Returns:
+            Whether it is at rest; then `resume` must follow.
+        """
+        if not self._busy.acquire(timeout=timeout):
+            return False
+        self._disconnect()
+        return True
+
+    def resume(self, *, sweep: bool) -> None:
+        """Go on after a fork. `sweep` has the journals of children delivered that end before the parent."""
+        self._busy.release()
+        self._sweep_for_children |= sweep
+
     def _work(self) -> None:
-        while True:
+        while not self._stopping:
             self._wake.wait(TICK_SECONDS if self._journals else None)
             self._wake.clear()
             if time.monotonic() < self._retry_at:
                 continue
             try:
-                self._deliver_all()
+                with self._busy:
+                    self._deliver_all()
                 self._failures = 0
             except MlopsError as error:
                 self._pause(error)
@@ -119,9 +150,9 @@ class Shipper:
                 self._delivered.notify_all()
 
     def _deliver_all(self) -> None:
-        if self._first:
+        if self._recovered_at is None or (self._sweep_for_children and time.monotonic() - self._recovered_at > _SWEEP_EVERY):
             recover(self.target.journal_dir, self.store(), self.target.store_uri)
-            self._first = False
+            self._recovered_at = time.monotonic()
         with self._lock:
             journals = list(self._journals)
         for journal in journals:
@@ -142,8 +173,9 @@ class Shipper:
         except NotFound:
             if not journal.header.owner or events[0].seq == 1:
                 raise  # a child's journal waits for the parent's; a run that starts here cannot be missing
+            if not journal.rewind():
+                raise
             logger.warning("The store no longer knows run %s; sending it again from its beginning.", journal.header.run_id)
-            journal.rewind()
             return True
         with self._delivered:
             journal.mark_delivered(receipt)
@@ -154,8 +186,8 @@ class Shipper:
         self._failures += 1
         pause = min(_LONGEST_PAUSE, 0.25 * 2**self._failures)
         self._retry_at = time.monotonic() + pause * random.uniform(0.5, 1.0)
-        if isinstance(error, StoreUnreachable) or not isinstance(error, MlopsError):
-            self._disconnect()
+        # Also after a refusal: a server that was started anew has another token.
+        self._disconnect()
         # One failure can be a server that restarts; say something when it lasts.
         if self._failures > 1 and time.monotonic() - self._warned_at > _WARN_EVERY:
             self._warned_at = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
@@ -41,15 +42,25 @@ def resolve(uri: str | None = None) -> Target:
     project = config.find_project()
     chosen = config.tracking_uri(uri)
     if chosen is not None and _is_usable(chosen, is_argument=uri is not None):
-        return Target(store_uri=chosen, state_dir=project.state_dir, project=project)
+        return Target(store_uri=_absolute(chosen), state_dir=project.state_dir, project=project)
     server = servers.starter_of_this_kernel()
     if server is not None:
         return Target(store_uri=server.store_uri, state_dir=Path(server.state_dir), project=project)
     return Target(store_uri=project.store_uri, state_dir=project.state_dir, project=project)
 
 
+def _absolute(uri: str) -> str:
+    """Return the URI with an absolute path: another process reads it in another folder."""
+    parts = urlsplit(uri)
+    if parts.scheme != "sqlite":
+        return uri
+    path = Path(unquote(parts.path[1:])).absolute()
+    return f"sqlite:///{quote(str(path))}" + (f"?{parts.query}" if parts.query else "")
+
+
 def _is_usable(uri: str, *, is_argument: bool) -> bool:
-    if uri.startswith(("http://", "https://", "sqlite:///")):
+    is_mlflows = not is_argument and config.is_mlflows(uri)
+    if uri.startswith(("http://", "https://")) or (uri.startswith("sqlite:///") and not is_mlflows):
         return True
     message = f"The tracking URI '{uri}' names no store that mlops_nb can open."
     if is_argument:

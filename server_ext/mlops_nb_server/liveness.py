@@ -48,9 +48,12 @@ class Liveness:
 
     async def _watch(self) -> None:
         while True:
-            self._remember_processes()
-            if await asyncio.to_thread(self._sweep):
-                self._server.log.info("mlops_nb: closed the runs of processes that had ended.")
+            try:
+                self._remember_processes()
+                if await asyncio.to_thread(self._sweep):
+                    self._server.log.info("mlops_nb: closed the runs of processes that had ended.")
+            except Exception:  # a watcher that has stopped would leave every later run open
+                self._server.log.exception("mlops_nb: the watch over dead processes failed; it goes on.")
             await asyncio.sleep(TICK_SECONDS)
 
     def _remember_processes(self) -> None:
@@ -102,7 +105,7 @@ class Liveness:
             return None
         if status >= 0:
             return f"exited with status {status} without closing the run"
-        name = signal.Signals(-status).name
+        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
         cause = " (memory ran out, or someone ended it)" if status == -signal.SIGKILL else ""
         return f"was killed by {name}{cause}"
 

@@ -205,3 +205,25 @@ def test_the_hooks_cost_less_than_two_milliseconds_a_cell(shell: InteractiveShel
     costs.sort()
     print({"test": "cell hooks", "n": 300, "p50_ms": round(costs[150] * 1000, 3), "p95_ms": round(costs[285] * 1000, 3)})
     assert ledger.faults == 0
+
+
+def test_a_cell_that_runs_another_inside_is_one_cell(run_cell: Execute) -> None:
+    run_cell("%%track outer\nget_ipython().run_cell('z = 1')\nget_ipython().run_cell_magic('capture', '', 'z = 2')\n%track log y=z")
+    run = run_cell("%track show outer")
+    assert run.metrics["y"].value == 2.0 and run.status is RunStatus.FINISHED
+    assert [cell.outcome.value for cell in sessions.current.store().cells(run.run_id)] == ["ok"]
+    assert sessions.current.runs == []
+
+
+def test_a_start_that_goes_wrong_leaves_the_open_run_open(shell: InteractiveShell, run_cell: Execute) -> None:
+    run = run_cell("%track start keep")
+    for line in ("%track start --resume nosuch", "%track start -p 'bad;key'=1", "%track start --parent nosuch"):
+        error_of(shell, line)
+    assert run.is_open and sessions.current.runs == [run]
+
+
+def test_asking_for_help_starts_no_run_and_blank_lines_do_not_matter(run_cell: Execute) -> None:
+    run_cell("%%track?")
+    assert run_cell("%track ls") == []
+    assert run_cell("\n\n%%track spaced\n5") == 5
+    assert [run.name for run in run_cell("%track ls")] == ["spaced #1"]

@@ -143,6 +143,8 @@ def translated_errors(name: str) -> Iterator[None]:
     """Turn the driver's errors into ours, with a remedy; `name` is what the user calls the store."""
     try:
         yield
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise InvalidInput(f"{name} cannot keep a value: {error}.", hint="Whole numbers have 64 bits, text is Unicode.") from error
     except exc.DBAPIError as error:
         text = str(error.orig)
         low = text.lower()

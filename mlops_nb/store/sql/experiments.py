@@ -76,10 +76,14 @@ def update(c: sa.Connection, experiment_id: str, name: str | None, stage: Lifecy
         if experiment_id == "0" and stage is LifecycleStage.DELETED:
             raise InvalidInput("The experiment 'Default' cannot be deleted.")
         values["lifecycle_stage"] = stage.value
-        revision = sa.select(sa.func.coalesce(sa.func.max(runs.c.revision), 0) + 1).scalar_subquery()
-        c.execute(
-            runs.update().where(runs.c.experiment_id == _numeric(experiment_id)).values(lifecycle_stage=stage.value, revision=revision)
-        )
+        # Each run gets a revision of its own, so that a follower can read them page by page.
+        base = int(c.execute(sa.select(sa.func.coalesce(sa.func.max(runs.c.revision), 0))).scalar_one())
+        mine = [row[0] for row in c.execute(sa.select(runs.c.id).where(runs.c.experiment_id == _numeric(experiment_id)))]
+        if mine:
+            statement = (
+                runs.update().where(runs.c.id == sa.bindparam("row")).values(lifecycle_stage=stage.value, revision=sa.bindparam("new"))
+            )
+            c.execute(statement, [{"row": row, "new": base + number} for number, row in enumerate(mine, start=1)])
     c.execute(experiments.update().where(experiments.c.id == _numeric(experiment_id)).values(**values))
 
 
