@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_nb.core import filters
+from mlops_nb.core import filters, selectors
 from mlops_nb.core.names import check_experiment_name
 from mlops_nb.core.records import LifecycleStage, Run
-from mlops_nb.errors import InvalidInput
+from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.base import RunQuery
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.lookup import Runs, find_run
@@ -174,6 +174,8 @@ def get_run(selector: str | Run | ActiveRun = "@last") -> Run:
         NotFound, SelectorError: If none fits, or several do.
         StoreError: If the store cannot be reached.
     """
+    if isinstance(selector, str):  # a wrong selector is said even where there is nothing to find yet
+        selectors.parse(selector)
     return find_run(sessions.current.fresh_store(), selector)
 
 
@@ -207,14 +209,19 @@ def search_runs(query: str = "", *, order_by: Sequence[str] = (), max_results: i
     Raises:
         FilterError: If the filter does not parse; with the position.
     """
-    store = sessions.current.fresh_store()
+    is_filter = filters.looks_like_filter(query)
+    if is_filter:  # said even where there is nothing to find yet
+        filters.parse(query)
+    try:
+        store = sessions.current.fresh_store()
+    except NotFound:  # nothing has been recorded here: that is no error for a list
+        return Runs()
     ids = None
     if experiment is not None:
         found = store.get_experiment_by_name(experiment)
         if found is None:
             raise InvalidInput(f"There is no experiment '{experiment}'.")
         ids = [found.experiment_id]
-    is_filter = filters.looks_like_filter(query)
     page = store.search_runs(
         RunQuery(
             experiment_ids=ids,

@@ -91,8 +91,10 @@ def sync() -> None:
     from mlops_nb.tracking.target import connect, resolve
 
     target = resolve()
-    store = connect(target)
-    assert store is not None
+    store = None if target.is_empty else connect(target)
+    if store is None:
+        click.echo("Nothing was waiting.")
+        return
     runs = recover(target.journal_dir, store, target.store_uri)
     store.close()
     click.echo(f"{len(runs)} journals delivered." if runs else "Nothing was waiting.")

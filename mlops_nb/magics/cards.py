@@ -142,10 +142,12 @@ def comparison_bundle(comparison: RunComparison) -> Bundle:
     text = [comparison.verdict, *("  " + "  ".join(row) for row in rows)]
     if changed:
         text.append("changed: " + " · ".join(changed))
+    text.append(comparison.significance)
     html = f"<div><b>{escape(comparison.verdict)}</b></div>"
     html += _table(["metric", *map(escape, comparison.labels)], [[escape(cell) for cell in row] for row in rows])
     if changed:
         html += f"<div>changed: {escape(' · '.join(changed))}</div>"
+    html += f'<div style="opacity:.75">{escape(comparison.significance)}</div>'
     return {"text/plain": "\n".join(text), "text/html": html}
 
 

@@ -9,6 +9,11 @@ from mlops_nb.errors import InvalidInput
 from mlops_nb.store.base import TrackingStore
 
 
+def store_path(uri: str) -> Path:
+    """Return the file that a `sqlite:` URI names."""
+    return Path(unquote(urlsplit(uri).path[1:]))
+
+
 def open_store(uri: str, *, create: bool = True, token: str | None = None) -> TrackingStore | None:
     """Open the store that a URI names.
 
@@ -26,7 +31,7 @@ def open_store(uri: str, *, create: bool = True, token: str | None = None) -> Tr
     if parts.scheme == "sqlite":
         from mlops_nb.store.sql.store import SqlStore
 
-        path = Path(unquote(parts.path[1:]))
+        path = store_path(uri)
         if not create and not path.exists():
             return None
         options = dict(parse_qsl(parts.query))

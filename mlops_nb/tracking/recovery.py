@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -20,6 +19,7 @@ from mlops_nb.core.records import CellExecution, CellOutcome
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import NotFound, StoreError
 from mlops_nb.store.base import TrackingStore
+from mlops_nb.store.open import store_path
 from mlops_nb.tracking.delivery import deliver
 from mlops_nb.tracking.journal import Header, Leftover, take_over
 
@@ -99,7 +99,7 @@ def _is_for(leftover: Leftover, store_uri: str) -> bool:
         return True
     if not (leftover.header.store.startswith("sqlite:") and store_uri.startswith("sqlite:")):
         return False
-    then, now = (Path(unquote(urlsplit(uri).path[1:])) for uri in (leftover.header.store, store_uri))
+    then, now = store_path(leftover.header.store), store_path(store_uri)
     return leftover.path.parent.parent == now.parent and then.name == now.name and not then.exists()
 
 

@@ -18,7 +18,7 @@ from mlops_nb.core.events import RunStarted
 from mlops_nb.core.names import check_experiment_name, check_param, check_tag, clean_run_name, clean_text, new_run_id, new_run_name
 from mlops_nb.core.records import DEFAULT_EXPERIMENT, TAG_NOTE, TAG_PARENT, CellExecution, Run
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.errors import InvalidInput
+from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking import capture
 from mlops_nb.tracking.journal import Journal
@@ -107,6 +107,9 @@ class Session:
                 tags=all_tags,
                 resume=resume is not None,
             )
+            with contextlib.suppress(OSError):  # the journal says what is wrong with the folder, once
+                if shipper.target.state_dir == shipper.target.project.state_dir:
+                    shipper.target.project.create()
             journal = self._open_journal(shipper, run_id)
             journal.append(event)
             run = ActiveRun(self, journal, start=event, run_id=run_id)
@@ -130,9 +133,6 @@ class Session:
         shipper = self._shippers.get(target.store_uri)
         if shipper is None:
             shipper = self._shippers[target.store_uri] = Shipper(target)
-            with contextlib.suppress(OSError):  # the journal says what is wrong with the folder, once
-                if target.state_dir == target.project.state_dir:
-                    target.project.create()
             if target.project.is_fallback and target.state_dir == target.project.state_dir:
                 logger.warning("%s cannot be written; its runs are kept in %s.", target.project.root, target.state_dir)
         self._shipper = shipper
@@ -193,11 +193,14 @@ class Session:
         """Return the store for reading what has been logged so far, with the runs of dead processes closed.
 
         Raises:
+            NotFound: If nothing has ever been recorded here. Asking makes no files.
             StoreError: If it cannot be reached.
         """
         self.flush(timeout)
-        store = self.store()
         target = self.shipper().target
+        if target.is_empty:
+            raise NotFound("Nothing has been recorded in this project yet.", hint="Start a run: %track start")
+        store = self.store()
         recover(target.journal_dir, store, target.store_uri)
         store.expire_leases()
         return store

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from mlops_nb import config
 from mlops_nb.errors import InvalidInput, StoreUnreachable
 from mlops_nb.store.base import TrackingStore
-from mlops_nb.store.open import open_store
+from mlops_nb.store.open import open_store, store_path
 from mlops_nb.tracking import servers
 
 logger = logging.getLogger("mlops_nb")
@@ -31,6 +31,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def journal_dir(self) -> Path:
         return self.state_dir / "journal"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has ever been recorded: an embedded store that does not exist, and no journal for it."""
+        if not self.store_uri.startswith("sqlite:"):
+            return False
+        return not store_path(self.store_uri).exists() and not any(self.journal_dir.glob("*.jsonl"))
 
 
 def resolve(uri: str | None = None) -> Target:
@@ -51,11 +58,10 @@ def resolve(uri: str | None = None) -> Target:
 
 def _absolute(uri: str) -> str:
     """Return the URI with an absolute path: another process reads it in another folder."""
-    parts = urlsplit(uri)
-    if parts.scheme != "sqlite":
+    if not uri.startswith("sqlite:"):
         return uri
-    path = Path(unquote(parts.path[1:])).absolute()
-    return f"sqlite:///{quote(str(path))}" + (f"?{parts.query}" if parts.query else "")
+    query = urlsplit(uri).query
+    return f"sqlite:///{quote(str(store_path(uri).absolute()))}" + (f"?{query}" if query else "")
 
 
 def _is_usable(uri: str, *, is_argument: bool) -> bool:

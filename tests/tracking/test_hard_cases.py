@@ -244,3 +244,16 @@ def test_redacting_takes_time_in_proportion_to_the_text() -> None:
         began = time.monotonic()
         redact(text)
         assert time.monotonic() - began < 5
+
+
+def test_asking_in_a_new_project_makes_no_files(project: Path) -> None:
+    code = """
+import mlops_nb
+assert list(mlops_nb.search_runs()) == []
+try: mlops_nb.get_run("@last")
+except mlops_nb.MlopsError as error: print(error)
+"""
+    assert "Nothing has been recorded in this project yet." in program(code)
+    for command in (["track", "ls"], ["sync"], ["doctor"], ["report"]):
+        subprocess.run([sys.executable, "-m", "mlops_nb.cli", *command], capture_output=True, check=False)
+    assert [path.name for path in project.iterdir()] == ["pyproject.toml"]

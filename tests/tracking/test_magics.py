@@ -111,7 +111,8 @@ def test_starting_again_stops_the_open_run(run_cell: Execute) -> None:
         ("%mlops nothing", "no sub-command"),
     ],
 )
-def test_an_error_is_one_line_with_the_next_step(shell: InteractiveShell, line: str, part: str) -> None:
+def test_an_error_is_one_line_with_the_next_step(shell: InteractiveShell, run_cell: Execute, line: str, part: str) -> None:
+    run_cell("%track start seed\n%track stop")
     message = error_of(shell, line)
     assert part in message and "\n" not in message
 
