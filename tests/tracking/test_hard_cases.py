@@ -257,3 +257,43 @@ except mlops_nb.MlopsError as error: print(error)
     for command in (["track", "ls"], ["sync"], ["doctor"], ["report"]):
         subprocess.run([sys.executable, "-m", "mlops_nb.cli", *command], capture_output=True, check=False)
     assert [path.name for path in project.iterdir()] == ["pyproject.toml"]
+
+
+_ON_A_FULL_DISK = """
+import os, time, warnings
+import mlops_nb
+run = mlops_nb.start_run("full")
+run.log(m=0.0, step=0)
+from mlops_nb.tracking import session
+assert session.current.flush()
+with open("filler", "wb", buffering=0) as filler:
+    try:
+        while True: filler.write(b"x" * 4096)
+    except OSError: pass
+for step in range(1, 2001):
+    run.log_metric("m", float(step), step)
+run.log_text("x" * 100_000, "big.txt")
+time.sleep(1.5)
+os.remove("filler")
+run.log_metric("m", -1.0, 2001)
+deadline = time.monotonic() + 30
+while not session.current.flush(1) and time.monotonic() < deadline: pass
+run.stop()
+found = mlops_nb.get_run("full")
+print(found.status.value, len(session.current.store().metric_history(run.run_id, "m").items))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_training_goes_on_over_a_full_disk_and_nothing_that_was_logged_is_lost(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mount = project / "small"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(mount)], check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let tests mount a file system")
+    try:
+        (mount / "pyproject.toml").touch()
+        monkeypatch.chdir(mount)
+        assert program(_ON_A_FULL_DISK).strip() == "FINISHED 2002"
+    finally:
+        monkeypatch.chdir(project)
+        subprocess.run(["umount", "-l", str(mount)], check=True)
