@@ -18,7 +18,7 @@ import msgspec
 
 from mlops_nb.core.events import AnyEvent, ArtifactAdded, CellRan, ParamLogged, RunEnded, RunStarted, TagSet
 from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_name, clean_text
-from mlops_nb.core.records import TAG_NOTE, TAG_RUN_NAME, CellExecution, Run
+from mlops_nb.core.records import TAG_NOTE, TAG_RUN_NAME, CellExecution, CellOutcome, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.artifacts import check_artifact_path
@@ -70,6 +70,7 @@ class ActiveRun:
         self._capturing: threading.Thread | None = None
         self._cells = 0
         self._cell: CellExecution | None = None
+        self._cell_began = 0.0
         self._in_cell = b""
 
     @property
@@ -275,6 +276,7 @@ class ActiveRun:
         """Note that a cell begins to run while this run is open."""
         with self._lock:
             self._cell = msgspec.structs.replace(cell, index=self._cells)
+            self._cell_began = time.perf_counter()
             self._cells += 1
             self._in_cell = b',"cell":%d' % self._cell.index
         self._append(CellRan(cell=self._cell))
@@ -307,7 +309,8 @@ class ActiveRun:
             self.status, self.reason, self.end_time = final, reason, time.time_ns() // 1_000_000
         if self._cell is not None:
             # The cell outlives the run; what it has taken so far is what it took within the run.
-            self.end_cell(msgspec.structs.replace(self._cell, outcome="ok", duration_ms=float(self.end_time - self._cell.started)))
+            took = round((time.perf_counter() - self._cell_began) * 1000, 3)
+            self.end_cell(msgspec.structs.replace(self._cell, outcome=CellOutcome.OK, duration_ms=took))
         if self._open_journal is not None and self._open_journal.dropped:
             self.set_tag("mlops.dropped_events", self._open_journal.dropped)
         if self._make_journal is None:
