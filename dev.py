@@ -127,6 +127,8 @@ def test(*arguments: str, everything: bool = False) -> None:
     if shutil.which("node"):
         say("front-end tests")
         failures += run("jlpm", "test", cwd=LABEXTENSION, check=False) != 0
+    else:
+        print("the front-end unit tests are left out: there is no Node here (the browser tests still run the front end)")
     say("browser tests")
     if chromium is None:
         print("✗ no Chromium here, and none could be installed: the browser tests will say so.")
@@ -163,6 +165,8 @@ def lint() -> None:
         say("jlpm lint:check")
         run("jlpm", "install", "--immutable", cwd=LABEXTENSION, quiet=True)
         failures += run("jlpm", "lint:check", cwd=LABEXTENSION, check=False) != 0
+    else:
+        print("the checks of the front end are left out: there is no Node here")
     if failures:
         sys.exit("✗ lint failed")
 

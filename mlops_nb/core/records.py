@@ -45,16 +45,6 @@ class Metric(Record, frozen=True, kw_only=True):
     cell: int | None = None
 
 
-class Param(Record, frozen=True, kw_only=True):
-    key: str
-    value: str
-
-
-class Tag(Record, frozen=True, kw_only=True):
-    key: str
-    value: str
-
-
 class Artifact(Record, frozen=True, kw_only=True):
     """A file or folder of a run. `path` is POSIX, relative to the run's artifact root."""
 

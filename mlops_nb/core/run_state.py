@@ -25,11 +25,6 @@ class RunStatus(enum.StrEnum):
         return self in _FINAL
 
     @property
-    def is_active(self) -> bool:
-        """Whether the run is expected to produce more data."""
-        return self in (RunStatus.RUNNING, RunStatus.SCHEDULED)
-
-    @property
     def as_mlflow(self) -> str:
         """The name that MLflow's clients know: LOST shows as RUNNING, which it may still be."""
         return "RUNNING" if self is RunStatus.LOST else self.value

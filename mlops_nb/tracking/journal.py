@@ -159,11 +159,6 @@ class Journal:
         with self._lock:
             return self._offset >= self._size and not self._memory
 
-    @property
-    def last_seq(self) -> int:
-        """The number of the last event that was appended."""
-        return self._seq
-
     def next_batch(self) -> tuple[list[AnyEvent], int]:
         """Return the next events to deliver and a receipt for `mark_delivered`. No events: there are none."""
         with self._lock:

@@ -49,13 +49,12 @@ class Runs(list[Run]):
         return pd.DataFrame(rows)
 
 
-def find_run(store: TrackingStore, selector: str | Run | ActiveRun, *, experiment_ids: list[str] | None = None) -> Run:
+def find_run(store: TrackingStore, selector: str | Run | ActiveRun) -> Run:
     """Return the run that a selector means; see `core.selectors`. A run stands for itself.
 
     Args:
         store: Where to look.
         selector: Text, or a run, of which the present state is returned.
-        experiment_ids: Only among these; None means all.
 
     Raises:
         SelectorError: If it does not parse, or an id prefix fits several runs.
@@ -65,30 +64,29 @@ def find_run(store: TrackingStore, selector: str | Run | ActiveRun, *, experimen
         return store.get_run(selector.run_id)
     parsed = selectors.parse(selector)
     if isinstance(parsed, Last):
-        return _last(store, parsed, experiment_ids)
+        return _last(store, parsed)
     if isinstance(parsed, Extreme):
-        return _extreme(store, parsed, experiment_ids)
+        return _extreme(store, parsed)
     if isinstance(parsed, Tagged):
         condition = f"tags.{_quoted(parsed.key)} is not null"
         if parsed.value is not None:
             condition = f"tags.{_quoted(parsed.key)} = {_text(parsed.value)}"
-        return _first(store, condition, experiment_ids) or _raise_none(f"No run has the tag '{selector[4:]}'.")
-    return _named(store, parsed, experiment_ids)
+        return _first(store, condition) or _raise_none(f"No run has the tag '{selector[4:]}'.")
+    return _named(store, parsed)
 
 
-def _last(store: TrackingStore, selector: Last, experiment_ids: list[str] | None) -> Run:
-    runs = store.search_runs(RunQuery(experiment_ids=experiment_ids, max_results=selector.back + 1)).items
+def _last(store: TrackingStore, selector: Last) -> Run:
+    runs = store.search_runs(RunQuery(max_results=selector.back + 1)).items
     if len(runs) <= selector.back:
         count = {0: "are no runs", 1: "is only one run"}.get(len(runs), f"are only {len(runs)} runs")
         raise NotFound(f"There {count} here.", hint="Start one with %track start.")
     return runs[selector.back]
 
 
-def _extreme(store: TrackingStore, selector: Extreme, experiment_ids: list[str] | None) -> Run:
+def _extreme(store: TrackingStore, selector: Extreme) -> Run:
     descending = selector.best != selectors.lower_is_better(selector.key)
     key = f"metrics.{_quoted(selector.key)}"
     query = RunQuery(
-        experiment_ids=experiment_ids,
         filter=f"{key} is not null",
         order_by=[f"{key} {'desc' if descending else 'asc'}"],
         max_results=1,
@@ -96,33 +94,33 @@ def _extreme(store: TrackingStore, selector: Extreme, experiment_ids: list[str] 
     runs = store.search_runs(query).items
     if runs:
         return runs[0]
-    seen = store.search_runs(RunQuery(experiment_ids=experiment_ids, max_results=_SEEN_FOR_HINTS)).items
+    seen = store.search_runs(RunQuery(max_results=_SEEN_FOR_HINTS)).items
     keys = sorted({key for run in seen for key in run.metrics})
     have = f"Have: {', '.join(keys[:8])}." if keys else "Log one with %track log NAME=value."
     guess = did_you_mean(selector.key, keys)
     raise NotFound(f"No metric '{selector.key}' in {len(seen)} runs here.", hint=f"{have} {guess}" if guess else have)
 
 
-def _named(store: TrackingStore, selector: Named, experiment_ids: list[str] | None) -> Run:
+def _named(store: TrackingStore, selector: Named) -> Run:
     if selector.id_prefix is not None:
-        query = RunQuery(experiment_ids=experiment_ids, filter=f"run_id like '{selector.id_prefix}%'", lifecycle_stage=None, max_results=2)
+        query = RunQuery(filter=f"run_id like '{selector.id_prefix}%'", lifecycle_stage=None, max_results=2)
         runs = store.search_runs(query).items
         if len(runs) == 1:
             return runs[0]
         if len(runs) > 1:
             raise SelectorError(f"The id prefix '{selector.text}' fits several runs.", hint="Give more digits.")
-    found = _first(store, f"run_name = {_text(selector.text)} or tags.`{TAG_SERIES}` = {_text(selector.text)}", experiment_ids)
+    found = _first(store, f"run_name = {_text(selector.text)} or tags.`{TAG_SERIES}` = {_text(selector.text)}")
     if found is not None:
         return found
-    seen = store.search_runs(RunQuery(experiment_ids=experiment_ids, max_results=_SEEN_FOR_HINTS)).items
+    seen = store.search_runs(RunQuery(max_results=_SEEN_FOR_HINTS)).items
     raise NotFound(
         f"There is no run '{selector.text[:80]}' here.",
         hint=did_you_mean(selector.text, (run.name for run in seen)) or "See %track ls for what there is.",
     )
 
 
-def _first(store: TrackingStore, condition: str, experiment_ids: list[str] | None) -> Run | None:
-    runs = store.search_runs(RunQuery(experiment_ids=experiment_ids, filter=condition, max_results=1)).items
+def _first(store: TrackingStore, condition: str) -> Run | None:
+    runs = store.search_runs(RunQuery(filter=condition, max_results=1)).items
     return runs[0] if runs else None
 
 
