@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.postgres import postgres  # noqa: F401 - a fixture
+
 ROOT = Path(__file__).parent.parent
 TOKEN = "the-servers-token"
 BASE_URL = "/user/me/"

@@ -19,7 +19,7 @@ import msgspec
 
 from mlops_nb.api.project import ServedProject
 from mlops_nb.errors import InvalidInput
-from mlops_nb.store.base import TrackingStore
+from mlops_nb.store.base import ServedStore
 
 R = TypeVar("R", bound=msgspec.Struct)
 A = TypeVar("A")
@@ -56,7 +56,7 @@ class Context:
         self._upload = upload
 
     @property
-    def store(self) -> TrackingStore:
+    def store(self) -> ServedStore:
         """The project's store. Only a writing operation makes one where there is none.
 
         Raises:

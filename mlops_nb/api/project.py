@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 
-from mlops_nb.api.empty_store import EmptyStore
 from mlops_nb.config import Project
 from mlops_nb.errors import StoreError, StoreUnreachable
-from mlops_nb.store.base import TrackingStore
+from mlops_nb.store.base import ServedStore
 
 
 class ServedProject:
@@ -19,7 +19,7 @@ class ServedProject:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._lock = threading.Lock()
-        self._store: TrackingStore | None = None
+        self._store: ServedStore | None = None
         self._closed = False
 
     @property
@@ -35,11 +35,11 @@ class ServedProject:
         return self.project.store_uri
 
     @property
-    def opened(self) -> TrackingStore | None:
+    def opened(self) -> ServedStore | None:
         """The store if it is open, without opening it."""
         return self._store
 
-    def store(self, *, create: bool = False) -> TrackingStore:
+    def store(self, *, create: bool = False) -> ServedStore:
         """Return the store.
 
         Args:
@@ -48,9 +48,9 @@ class ServedProject:
         Raises:
             StoreError: If there is one that cannot be opened, or none can be made.
         """
-        return self._store or self._open(create) or EmptyStore()
+        return self._store or self._open(create) or _empty_store()
 
-    def _open(self, create: bool) -> TrackingStore | None:
+    def _open(self, create: bool) -> ServedStore | None:
         # SQLAlchemy costs a tenth of a second to import: the server's start does not pay for it.
         from mlops_nb.store.open import open_store
 
@@ -61,7 +61,9 @@ class ServedProject:
                 try:
                     if create:
                         self.project.create()
-                    self._store = open_store(self.store_uri, create=create)
+                    opened = open_store(self.store_uri, create=create)
+                    assert opened is None or isinstance(opened, ServedStore)
+                    self._store = opened
                 except OSError as error:
                     reason = error.strerror or type(error).__name__
                     raise StoreError(f"The store in {self.project.state_dir} cannot be opened: {reason}.") from error
@@ -74,3 +76,11 @@ class ServedProject:
             store, self._store = self._store, None
         if store is not None:
             store.close()
+
+
+@functools.cache
+def _empty_store() -> ServedStore:
+    """Return what answers before anything was tracked: no runs, and no file made by asking. Nothing writes to it."""
+    from mlops_nb.store.open import open_empty_store
+
+    return open_empty_store()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from mlops_nb.api.mlflow import artifacts as mlflow_artifacts
 from mlops_nb.api.mlflow import experiments as mlflow_experiments
+from mlops_nb.api.mlflow import inputs as mlflow_inputs
 from mlops_nb.api.mlflow import logged_models as mlflow_logged_models
 from mlops_nb.api.mlflow import metrics as mlflow_metrics
+from mlops_nb.api.mlflow import model_versions as mlflow_model_versions
+from mlops_nb.api.mlflow import registered_models as mlflow_registered_models
 from mlops_nb.api.mlflow import runs as mlflow_runs
 from mlops_nb.api.mlflow import server as mlflow_server
+from mlops_nb.api.mlflow import traces as mlflow_traces
 from mlops_nb.api.operation import Operation
 from mlops_nb.api.v1 import artifacts, experiments, ingest, metrics, runs, status
 
@@ -23,5 +27,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *mlflow_runs.OPERATIONS,
     *mlflow_metrics.OPERATIONS,
     *mlflow_artifacts.OPERATIONS,
+    *mlflow_inputs.OPERATIONS,
     *mlflow_logged_models.OPERATIONS,
+    *mlflow_registered_models.OPERATIONS,
+    *mlflow_model_versions.OPERATIONS,
+    *mlflow_traces.OPERATIONS,
 )

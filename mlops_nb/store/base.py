@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO, Generic, TypeVar
 
 import msgspec
@@ -11,6 +12,9 @@ import msgspec
 from mlops_nb.core.events import AnyEvent
 from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.store.logged_models import LoggedModelStore
+from mlops_nb.store.registry import ModelRegistry
+from mlops_nb.store.traces import TraceStore
 
 T = TypeVar("T")
 
@@ -182,8 +186,19 @@ class TrackingStore(ABC):
         """Return the points of a metric by step, timestamp, value."""
 
     @abstractmethod
-    def series(self, run_id: str, keys: Sequence[str] | None = None, *, max_points: int = 1000) -> list[Series]:
-        """Return the metrics of a run thinned for charts, ordered by key; None means every metric."""
+    def series(
+        self,
+        run_id: str,
+        keys: Sequence[str] | None = None,
+        *,
+        max_points: int = 1000,
+        start_step: int | None = None,
+        end_step: int | None = None,
+    ) -> list[Series]:
+        """Return the metrics of a run thinned for charts, ordered by key; None means every metric.
+
+        Of what lies between the two steps, both included, the first, the last and the extremes of each stretch are kept.
+        """
 
     @abstractmethod
     def cells(self, run_id: str) -> list[CellExecution]:
@@ -241,6 +256,20 @@ class TrackingStore(ABC):
 
     # -- itself
 
+    def group(self) -> AbstractContextManager[None]:
+        """Let the writes of this thread that follow be acknowledged together: each may fail alone, all take effect at the end.
+
+        A store that cannot do that lets each take effect by itself.
+
+        Raises:
+            StoreError: At the end, if none of them has taken effect.
+        """
+        return nullcontext()
+
+    @abstractmethod
+    def revision(self) -> int:
+        """Return the revision of the last change of any run."""
+
     @abstractmethod
     def status(self) -> StoreStatus:
         """Return the totals, without touching more than indexes."""
@@ -248,3 +277,22 @@ class TrackingStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+class ServedStore(TrackingStore):
+    """A store that a server can serve: it also keeps the model registry, logged models and traces."""
+
+    @property
+    @abstractmethod
+    def registry(self) -> ModelRegistry:
+        """The model registry."""
+
+    @property
+    @abstractmethod
+    def logged_models(self) -> LoggedModelStore:
+        """The logged models."""
+
+    @property
+    @abstractmethod
+    def traces(self) -> TraceStore:
+        """The traces."""

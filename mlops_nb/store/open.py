@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from mlops_nb.errors import InvalidInput
-from mlops_nb.store.base import TrackingStore
+from mlops_nb.store.artifacts import LocalArtifacts
+from mlops_nb.store.base import ServedStore, TrackingStore
+
+_TEAM_ARTIFACTS = "mlartifacts"
 
 
 def store_path(uri: str) -> Path:
@@ -14,14 +18,15 @@ def store_path(uri: str) -> Path:
     return Path(unquote(urlsplit(uri).path[1:]))
 
 
-def open_store(uri: str, *, create: bool = True, token: str | None = None) -> TrackingStore | None:
+def open_store(uri: str, *, create: bool = True, token: str | None = None, artifact_root: Path | None = None) -> TrackingStore | None:
     """Open the store that a URI names.
 
     Args:
         uri: `sqlite:///relative.db`, `sqlite:////absolute.db` (percent-encoded; option `?durability=normal`), or
-            `http(s)://host/prefix`.
+            `postgresql://user:password@host:port/database`, or `http(s)://host/prefix`.
         create: Make an embedded store that does not exist yet; with False the answer is then None.
         token: For a tracking server.
+        artifact_root: Where a database keeps the files of its runs; beside a SQLite file, else `mlartifacts`.
 
     Raises:
         InvalidInput: If the URI names no kind of store that we know.
@@ -35,7 +40,12 @@ def open_store(uri: str, *, create: bool = True, token: str | None = None) -> Tr
         if not create and not path.exists():
             return None
         options = dict(parse_qsl(parts.query))
-        return SqlStore(path, durability=options.get("durability", "full"))
+        return SqlStore.in_file(path, artifact_root=artifact_root, durability=options.get("durability", "full"))
+    if parts.scheme in ("postgresql", "postgres", "postgresql+psycopg"):
+        from mlops_nb.store.sql.postgresql import PostgresDatabase
+        from mlops_nb.store.sql.store import SqlStore
+
+        return SqlStore(PostgresDatabase(uri), LocalArtifacts(artifact_root or Path(_TEAM_ARTIFACTS)))
     if parts.scheme in ("http", "https"):
         from mlops_nb.store.rest import RestStore
 
@@ -44,3 +54,11 @@ def open_store(uri: str, *, create: bool = True, token: str | None = None) -> Tr
         f"The tracking URI '{uri}' names no store that mlops_nb can open.",
         hint="Use http(s)://host:port/mlops or sqlite:////path/store.db, or unset it for the project's own store.",
     )
+
+
+def open_empty_store() -> ServedStore:
+    """Return a store that has nothing but the default experiment, and no file."""
+    from mlops_nb.store.sql.sqlite import EmptyDatabase
+    from mlops_nb.store.sql.store import SqlStore
+
+    return SqlStore(EmptyDatabase(), LocalArtifacts(Path(os.devnull)))

@@ -137,11 +137,20 @@ class RestStore(TrackingStore):
         answer = self._call(wire.HistoryAnswer, "GET", _run(run_id, "/metrics/history"), query=query)
         return Page(items=[wire.metric_from_json(metric) for metric in answer.metrics], token=answer.next_page_token)
 
-    def series(self, run_id: str, keys: Sequence[str] | None = None, *, max_points: int = 1000) -> list[Series]:
+    def series(
+        self,
+        run_id: str,
+        keys: Sequence[str] | None = None,
+        *,
+        max_points: int = 1000,
+        start_step: int | None = None,
+        end_step: int | None = None,
+    ) -> list[Series]:
         if keys is not None and not keys:
             return []
-        answer = self._call(wire.SeriesAnswer, "GET", _run(run_id, "/series"), query={"key": keys, "max_points": max_points})
-        return [wire.series_from_json(series) for series in answer.series]
+        query = {"key": keys and list(keys), "max_points": max_points, "start_step": start_step, "end_step": end_step}
+        answer = self._call(wire.SeriesAnswer, "GET", _run(run_id, "/series"), query=query)
+        return [wire.series_from_json(one) for one in answer.series]
 
     def cells(self, run_id: str) -> list[CellExecution]:
         return self._call(wire.CellsAnswer, "GET", _run(run_id, "/cells")).cells
@@ -185,6 +194,9 @@ class RestStore(TrackingStore):
         self._call(wire.Done, "DELETE", _file(run_id, path))
 
     # -- itself
+
+    def revision(self) -> int:
+        return self.status().revision
 
     def status(self) -> StoreStatus:
         answer = self._call(wire.StatusAnswer, "GET", "/status")

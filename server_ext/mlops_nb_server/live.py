@@ -94,8 +94,4 @@ class StoreWatcher:
         return True
 
     def _read(self) -> int:
-        store, known = self._service.project.store(), self._revision
-        # Nothing new is the usual case and costs one look into an index; the totals count rows.
-        if known is not None and not store.changed_runs(known, max_results=1):
-            return known
-        return store.status().revision
+        return self._service.project.store().revision()

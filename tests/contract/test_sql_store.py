@@ -18,8 +18,8 @@ from alembic.script import ScriptDirectory
 from mlops_nb.core.events import RunStarted
 from mlops_nb.errors import NotFound, StoreDamaged, StoreUnreachable, StoreVersionError
 from mlops_nb.store.base import TrackingStore
-from mlops_nb.store.sql.engine import sqlite_driver
 from mlops_nb.store.sql.schema import SCHEMA_VERSION, metadata
+from mlops_nb.store.sql.sqlite import sqlite_driver
 from mlops_nb.store.sql.store import SqlStore
 from tests.contract.store_contract import StoreContract
 
@@ -27,14 +27,14 @@ from tests.contract.store_contract import StoreContract
 class TestSqlStore(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[TrackingStore]:
-        store = SqlStore(tmp_path / "store.db", durability="normal")
+        store = SqlStore.in_file(tmp_path / "store.db", durability="normal")
         yield store
         store.close()
 
 
 def test_the_driver_has_no_sqlite_whose_wal_can_be_corrupted(tmp_path: Path) -> None:
-    store = SqlStore(tmp_path / "store.db")
-    with store._engine.connect() as connection:
+    store = SqlStore.in_file(tmp_path / "store.db")
+    with store.database.engine().connect() as connection:
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
         synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar()
     store.close()
@@ -46,8 +46,8 @@ def test_the_migrations_make_the_schema_that_the_code_uses(tmp_path: Path) -> No
     config = Config()
     config.set_main_option("script_location", "mlops_nb:store/migrations")
     assert ScriptDirectory.from_config(config).get_heads() == [SCHEMA_VERSION]
-    store = SqlStore(tmp_path / "store.db")
-    found = sa.inspect(store._engine)
+    store = SqlStore.in_file(tmp_path / "store.db")
+    found = sa.inspect(store.database.engine())
     for table in metadata.tables.values():
         assert {column["name"] for column in found.get_columns(table.name)} == {column.name for column in table.columns}
         assert {index["name"] for index in found.get_indexes(table.name)} == {index.name for index in table.indexes}
@@ -56,7 +56,7 @@ def test_the_migrations_make_the_schema_that_the_code_uses(tmp_path: Path) -> No
 
 
 def test_the_files_are_private(tmp_path: Path) -> None:
-    SqlStore(tmp_path / "state" / "store.db").close()
+    SqlStore.in_file(tmp_path / "state" / "store.db").close()
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "state" / "store.db").stat().st_mode) == 0o600
 
@@ -68,7 +68,7 @@ def test_a_file_that_is_no_database_is_named_with_a_remedy_and_left_alone(tmp_pa
     path = tmp_path / "store.db"
     path.write_bytes(content)
     with pytest.raises((StoreDamaged, StoreUnreachable), match=r"store\.db"):
-        SqlStore(path)
+        SqlStore.in_file(path)
     assert path.read_bytes() == content
 
 
@@ -77,22 +77,22 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE runs (x)")
     with pytest.raises(StoreDamaged, match="not a tracking store"):
-        SqlStore(path)
+        SqlStore.in_file(path)
 
 
 def test_a_store_of_a_newer_version_is_refused_with_both_versions(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    SqlStore(path).close()
+    SqlStore.in_file(path).close()
     with sqlite3.connect(path) as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreVersionError, match=f"9999.*{SCHEMA_VERSION}"):
-        SqlStore(path)
+        SqlStore.in_file(path)
 
 
 def test_a_symbolic_link_among_the_artifacts_is_not_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
-    store = SqlStore(tmp_path / "store.db")
+    store = SqlStore.in_file(tmp_path / "store.db")
     run = store.create_run("0")
     folder = tmp_path / "artifacts" / "0" / run.run_id / "artifacts"
     folder.mkdir(parents=True)
@@ -110,7 +110,7 @@ import sys
 from pathlib import Path
 from mlops_nb.core.events import RunStarted
 from mlops_nb.store.sql.store import SqlStore
-store = SqlStore(Path(sys.argv[1]))
+store = SqlStore.in_file(Path(sys.argv[1]))
 store.ingest(sys.argv[2], sys.argv[2], [RunStarted(seq=1, ts=1, experiment="together", name=sys.argv[2])])
 """
 
@@ -121,7 +121,7 @@ def test_many_processes_make_one_new_store_together(tmp_path: Path) -> None:
     processes = [subprocess.Popen([*command, f"{i:032x}"], stderr=subprocess.PIPE) for i in range(16)]
     outcomes = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
     assert [error for error, status in outcomes if status != 0] == []
-    store = SqlStore(path)
+    store = SqlStore.in_file(path)
     assert store.status().run_count == 16
     assert [e.name for e in store.list_experiments().items] == ["together", "Default"]
     store.close()
@@ -134,7 +134,7 @@ def test_a_full_disk_is_named_and_nothing_that_was_acknowledged_is_lost(tmp_path
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)], check=False, capture_output=True).returncode != 0:
         pytest.skip("this machine does not let tests mount a file system")
     try:
-        store = SqlStore(mount / "store.db")
+        store = SqlStore.in_file(mount / "store.db")
         acknowledged = []
         with pytest.raises(StoreUnreachable, match="disk"):
             for i in range(100_000):

@@ -17,6 +17,8 @@ class SeriesRequest(Wire, kw_only=True):
     run_id: str
     key: list[str] | None = None
     max_points: Annotated[int, msgspec.Meta(ge=2, le=100_000)] = 1000
+    start_step: int | None = None
+    end_step: int | None = None
 
 
 class HistoryRequest(Wire, kw_only=True):
@@ -29,7 +31,9 @@ class HistoryRequest(Wire, kw_only=True):
 @operation("runs.series", "GET", f"{_PATH}/series", permission=Permission.READ)
 def get_series(context: Context, request: SeriesRequest) -> SeriesAnswer:
     """Return the metrics of a run thinned for charts; all of them, or those named."""
-    series = context.store.series(request.run_id, request.key, max_points=request.max_points)
+    series = context.store.series(
+        request.run_id, request.key, max_points=request.max_points, start_step=request.start_step, end_step=request.end_step
+    )
     return SeriesAnswer(series=[series_to_json(one) for one in series])
 
 

@@ -42,7 +42,7 @@ def search_runs(context: Context, request: RunSearch) -> RunsAnswer:
     """Search runs by filter or free text, in any order."""
     store = context.store
     # Read before the page: a change in between is then shown twice, never missed.
-    revision = store.status().revision
+    revision = store.revision()
     page = store.search_runs(_query(request))
     return RunsAnswer(runs=[run_to_json(run) for run in page.items], next_page_token=page.token, revision=revision)
 
@@ -130,7 +130,7 @@ def get_changes(context: Context, request: Changes) -> ChangesAnswer:
     if runs:
         return ChangesAnswer(revision=runs[-1].revision, runs=[run_to_json(run) for run in runs], more=len(runs) == request.max_results)
     # A store that was replaced counts from the beginning again: whoever follows it must go back with it.
-    return ChangesAnswer(revision=min(request.since, context.store.status().revision), runs=[], more=False)
+    return ChangesAnswer(revision=min(request.since, context.store.revision()), runs=[], more=False)
 
 
 OPERATIONS = (search_runs, create_run, get_run, update_run, log_batch, get_changes)

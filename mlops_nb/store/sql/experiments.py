@@ -10,7 +10,7 @@ from mlops_nb.core.names import MAX_KEY, check_experiment_name
 from mlops_nb.core.records import Experiment, LifecycleStage
 from mlops_nb.errors import AlreadyExists, InvalidInput, NotFound
 from mlops_nb.store.base import MAX_PAGE, Page
-from mlops_nb.store.sql import paging
+from mlops_nb.store.sql import paging, revision
 from mlops_nb.store.sql.schema import experiment_tags, experiments, runs
 from mlops_nb.store.sql.upsert import insert
 
@@ -77,9 +77,9 @@ def update(c: sa.Connection, experiment_id: str, name: str | None, stage: Lifecy
             raise InvalidInput("The experiment 'Default' cannot be deleted.")
         values["lifecycle_stage"] = stage.value
         # Each run gets a revision of its own, so that a follower can read them page by page.
-        base = int(c.execute(sa.select(sa.func.coalesce(sa.func.max(runs.c.revision), 0))).scalar_one())
         mine = [row[0] for row in c.execute(sa.select(runs.c.id).where(runs.c.experiment_id == _numeric(experiment_id)))]
         if mine:
+            base = revision.following(c, len(mine)) - len(mine)
             statement = (
                 runs.update().where(runs.c.id == sa.bindparam("row")).values(lifecycle_stage=stage.value, revision=sa.bindparam("new"))
             )

@@ -14,6 +14,7 @@ from mlops_nb.core.run_state import RunStatus, is_legal
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.sql import experiments as experiment_rows
 from mlops_nb.store.sql import metrics as metric_rows
+from mlops_nb.store.sql import revision
 from mlops_nb.store.sql import runs as run_rows
 from mlops_nb.store.sql.schema import cells, deliveries, runs
 from mlops_nb.store.sql.upsert import insert
@@ -93,7 +94,7 @@ def _revive(c: sa.Connection, row: int, columns: dict[str, Any], now: int) -> No
         columns, new = {k: v for k, v in columns.items() if k not in ("end_time", "reason")}, current
     if current is RunStatus.LOST and new is RunStatus.RUNNING:
         columns.setdefault("reason", None)
-    columns |= {"status": new.value, "lease_at": None if new.is_final else now, "revision": run_rows.next_revision(c)}
+    columns |= {"status": new.value, "lease_at": None if new.is_final else now, "revision": revision.following(c)}
     c.execute(runs.update().where(runs.c.id == row).values(**columns))
 
 
@@ -134,7 +135,7 @@ def heartbeat(c: sa.Connection, run_ids: Sequence[str], now: int) -> None:
             "status": RunStatus.RUNNING.value,
             "reason": None,
             "end_time": None,
-            "revision": run_rows.next_revision(c),
+            "revision": revision.following(c),
         }
         c.execute(runs.update().where(lost).values(**values))
 
@@ -152,6 +153,6 @@ def expire(c: sa.Connection, limit: int) -> list[str]:
     """Mark the runs whose lease ran out as LOST."""
     ids = [r[0] for r in c.execute(sa.select(runs.c.run_id).where(_expired(limit)))]
     if ids:
-        values = {"status": RunStatus.LOST.value, "reason": "no sign of life from its process", "revision": run_rows.next_revision(c)}
+        values = {"status": RunStatus.LOST.value, "reason": "no sign of life from its process", "revision": revision.following(c)}
         c.execute(runs.update().where(runs.c.run_id.in_(ids)).values(**values))
     return ids

@@ -2,131 +2,235 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from mlops_nb.core.records import Metric, Series
+from mlops_nb.errors import InvalidInput
 from mlops_nb.store.base import MAX_PAGE, Page
-from mlops_nb.store.sql import paging
+from mlops_nb.store.sql import blocks, paging
 from mlops_nb.store.sql.bits import comparable, from_bits, to_bits
+from mlops_nb.store.sql.blocks import Block, Key
 from mlops_nb.store.sql.schema import latest_metrics, metric_keys, metric_points
 from mlops_nb.store.sql.upsert import insert
 
+Point = tuple[int, int, int, int | None]
+"""(step, timestamp, bits, cell)."""
 
-def put(c: sa.Connection, row: int, points: Sequence[Metric]) -> None:
+_p = metric_points.c
+_l = latest_metrics.c
+_LATEST = ("step", "timestamp", "value", "bits", "cell", "points", "loose")
+_INSERT = metric_points.insert()
+_UPDATE = (
+    latest_metrics.update()
+    .where(_l.run == sa.bindparam("its_run"), _l.key == sa.bindparam("its_key"))
+    .values({name: sa.bindparam(name) for name in _LATEST})
+)
+_KNOWN = sa.select(_l.key, _l.step, _l.timestamp, _l.bits, _l.cell, _l.points, _l.loose)
+
+
+def put(c: sa.Connection, run: int, points: Sequence[Metric]) -> None:
     """Insert points of a run, each once, and move the latest ones on: by step, then timestamp, then value."""
     if not points:
         return
-    ids = _key_ids(c, {point.key for point in points})
-    rows = []
-    latest: dict[str, Metric] = {}
+    ids = key_ids(c, {point.key for point in points})
+    groups: dict[int, list[Point]] = {}
     for point in points:
-        rows.append({"run": row, "key": ids[point.key], "step": point.step, "timestamp": point.timestamp, "bits": to_bits(point.value)})
-        known = latest.get(point.key)
-        if known is None or _rank(point) >= _rank(known):
-            latest[point.key] = point
-    c.execute(insert(c, metric_points).on_conflict_do_nothing(), rows)
-    statement = insert(c, latest_metrics)
-    new, old = statement.excluded, latest_metrics.c
-    is_newer = sa.or_(
-        sa.tuple_(new.step, new.timestamp) > sa.tuple_(old.step, old.timestamp),
-        sa.and_(new.step == old.step, new.timestamp == old.timestamp, sa.or_(old.value.is_(None), new.value >= old.value)),
-    )
-    moved = {name: getattr(new, name) for name in ("step", "timestamp", "value", "bits", "cell")}
-    c.execute(
-        statement.on_conflict_do_update(index_elements=["run", "key"], set_=moved, where=is_newer),
-        [
-            {
-                "run": row,
-                "key": ids[point.key],
-                "step": point.step,
-                "timestamp": point.timestamp,
-                "value": comparable(point.value),
-                "bits": to_bits(point.value),
-                "cell": point.cell,
-            }
-            for point in latest.values()
-        ],
-    )
+        groups.setdefault(ids[point.key], []).append((point.step, point.timestamp, to_bits(point.value), point.cell))
+    keys = list(groups)
+    mine = _l.key == keys[0] if len(keys) == 1 else _l.key.in_(keys)
+    known = {row[0]: row for row in c.execute(_KNOWN.where(_l.run == run, mine))}
+    fresh: list[dict[str, Any]] = []
+    moved: list[dict[str, Any]] = []
+    for key, group in groups.items():
+        old = known.get(key)
+        newest, count, loose = (None, 0, 0) if old is None else ((old[1], old[2], old[3], old[4]), old[5], old[6])
+        if _follow(newest, group):
+            added, late = len(group), 0
+            fresh += [{"run": run, "key": key, "step": s, "timestamp": t, "bits": b, "cell": cell} for s, t, b, cell in group]
+        else:
+            added, late = _insert_each(c, run, key, group)
+        newest = max(group if newest is None else (newest, *group), key=_rank)
+        step, timestamp, bits, cell = newest
+        values = {"step": step, "timestamp": timestamp, "value": comparable(from_bits(bits)), "bits": bits, "cell": cell}
+        values |= {"its_run": run, "its_key": key, "points": count + added, "loose": loose + added - late}
+        moved.append(values)
+    if fresh:
+        c.execute(_INSERT, fresh)
+    new = [_renamed(values) for values in moved if values["its_key"] not in known]
+    if new:
+        c.execute(latest_metrics.insert(), new)
+    changed = [values for values in moved if values["its_key"] in known]
+    if changed:
+        c.execute(_UPDATE, changed)
+    for values in moved:
+        blocks.seal(c, run, values["its_key"], values["loose"])
 
 
-def _rank(point: Metric) -> tuple[int, int, float]:
-    value = comparable(point.value)
-    return point.step, point.timestamp, float("-inf") if value is None else value
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix("its_"): value for name, value in values.items()}
 
 
-def _key_ids(c: sa.Connection, names: set[str]) -> dict[str, int]:
-    known = _known_ids(c, names)
+def _follow(newest: Point | None, group: Sequence[Point]) -> bool:
+    """Return whether each point comes after the one before it, the first after the newest that is stored: then all are new."""
+    at = (-(1 << 70), 0) if newest is None else newest[:2]
+    for point in group:
+        if point[:2] <= at:
+            return False
+        at = point[:2]
+    return True
+
+
+def _insert_each(c: sa.Connection, run: int, key: int, group: Iterable[Point]) -> tuple[int, int]:
+    """Insert points that may be there already or come late; return how many were new, and how many of these joined a block."""
+    statement = insert(c, metric_points).on_conflict_do_nothing()
+    added = late = 0
+    for step, timestamp, bits, cell in group:
+        row = {"run": run, "key": key, "step": step, "timestamp": timestamp, "bits": bits, "cell": cell}
+        if c.execute(statement, row).rowcount:
+            added += 1
+            late += blocks.join(c, run, key, (step, timestamp, bits))
+    return added, late
+
+
+def _rank(point: Point) -> tuple[int, int, float]:
+    value = comparable(from_bits(point[2]))
+    return point[0], point[1], float("-inf") if value is None else value
+
+
+def key_ids(c: sa.Connection, names: set[str]) -> dict[str, int]:
+    """Return the numbers of metric names; a new name gets one."""
+    known = known_ids(c, names)
     missing = sorted(names - known.keys())
     if missing:
         c.execute(insert(c, metric_keys).on_conflict_do_nothing(), [{"name": name} for name in missing])
-        known |= _known_ids(c, missing)
+        known |= known_ids(c, missing)
     return known
 
 
-def _known_ids(c: sa.Connection, names: Iterable[str]) -> dict[str, int]:
-    return {r[1]: r[0] for r in c.execute(sa.select(metric_keys.c.id, metric_keys.c.name).where(metric_keys.c.name.in_(list(names))))}
+def known_ids(c: sa.Connection, names: Iterable[str]) -> dict[str, int]:
+    """Return the numbers of those metric names that have one."""
+    wanted = list(names)
+    mine = metric_keys.c.name == wanted[0] if len(wanted) == 1 else metric_keys.c.name.in_(wanted)
+    return {r[1]: r[0] for r in c.execute(sa.select(metric_keys.c.id, metric_keys.c.name).where(mine))}
 
 
-def history(c: sa.Connection, row: int, key: str, max_results: int | None, token: str | None) -> Page[Metric]:
-    """Return a page of the points of one metric."""
-    key_id = _known_ids(c, [key]).get(key)
+def history(c: sa.Connection, run: int, key: str, max_results: int | None, token: str | None) -> Page[Metric]:
+    """Return a page of the points of one metric; the token says after which point the next one begins."""
+    key_id = known_ids(c, [key]).get(key)
     if key_id is None:
         return Page(items=[])
-    p = metric_points.c
-    query = sa.select(p.step, p.timestamp, p.bits).where(p.run == row, p.key == key_id).order_by(p.step, p.timestamp, p.bits)
-    limit, offset = (None, 0) if max_results is None else paging.bounds(max_results, token, MAX_PAGE)
-    if limit is not None:
-        query = query.limit(limit + 1).offset(offset)
-    points = [Metric(key=key, value=from_bits(bits), timestamp=timestamp, step=step) for step, timestamp, bits in c.execute(query)]
-    if limit is None:
-        return Page(items=points)
-    return Page(items=points[:limit], token=paging.next_token(len(points), limit, offset))
+    limit = None if max_results is None else paging.limit_of(max_results, MAX_PAGE)
+    query = _points(run, key_id, _from_token(token))
+    rows = c.execute(query if limit is None else query.limit(limit + 1)).all()
+    found = rows if limit is None else rows[:limit]
+    items = [
+        Metric(key=key, value=value, timestamp=row[1], step=row[0], cell=row[3])
+        for row, value in zip(found, _floats([row[2] for row in found]), strict=True)
+    ]
+    more = limit is not None and len(rows) > limit
+    return Page(items=items, token=paging.to_token(list(found[-1][:3])) if more else None)
 
 
-def series(c: sa.Connection, row: int, keys: Sequence[str] | None, max_points: int) -> list[Series]:
+def _points(run: int, key: int, after: Key | None = None) -> sa.Select[Any]:
+    query = sa.select(_p.step, _p.timestamp, _p.bits, _p.cell).where(_p.run == run, _p.key == key)
+    if after is not None:
+        query = query.where(sa.tuple_(_p.step, _p.timestamp, _p.bits) > sa.tuple_(*after))
+    return query.order_by(_p.step, _p.timestamp, _p.bits)
+
+
+def _from_token(token: str | None) -> Key | None:
+    if not token:
+        return None
+    values = paging.from_token(token)
+    if len(values) != 3 or not all(isinstance(value, int) for value in values):
+        raise InvalidInput(f"Invalid page token {token!r}.", hint="Use next_page_token of the last answer as it is.")
+    return values[0], values[1], values[2]
+
+
+def _floats(bits: Sequence[int]) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(bits)}d", struct.pack(f"<{len(bits)}q", *bits))
+
+
+def series(
+    c: sa.Connection, run: int, keys: Sequence[str] | None, max_points: int, start_step: int | None = None, end_step: int | None = None
+) -> list[Series]:
     """Return the metrics of a run, each thinned to at most `max_points` points."""
-    query = sa.select(metric_keys.c.id, metric_keys.c.name).join(latest_metrics, latest_metrics.c.key == metric_keys.c.id)
-    query = query.where(latest_metrics.c.run == row).order_by(metric_keys.c.name)
+    query = sa.select(metric_keys.c.id, metric_keys.c.name, _l.points).join(latest_metrics, _l.key == metric_keys.c.id)
+    query = query.where(_l.run == run).order_by(metric_keys.c.name)
     if keys is not None:
         query = query.where(metric_keys.c.name.in_(list(keys)))
-    return [_thinned(c, row, key_id, name, max_points) for key_id, name in c.execute(query).all()]
+    found = []
+    for key, name, total in c.execute(query).all():
+        points = _thinned(c, run, key, total, max_points, start_step, end_step)
+        found.append(Series(key=name, total=total, points=[(step, timestamp, from_bits(bits)) for step, timestamp, bits in points]))
+    return found
 
 
-def _thinned(c: sa.Connection, row: int, key_id: int, name: str, max_points: int) -> Series:
-    p = metric_points.c
-    where = (p.run == row, p.key == key_id)
-    total = int(c.execute(sa.select(sa.func.count()).select_from(metric_points).where(*where)).scalar_one())
-    query = sa.select(p.step, p.timestamp, p.bits).where(*where).order_by(p.step, p.timestamp, p.bits)
-    rows = c.execution_options(yield_per=10_000).execute(query)
-    points = ((step, timestamp, from_bits(bits)) for step, timestamp, bits in rows)
-    return Series(key=name, total=total, points=list(points) if total <= max_points else thin(points, total, max_points))
+def _thinned(c: sa.Connection, run: int, key: int, total: int, max_points: int, start: int | None, end: int | None) -> list[Key]:
+    """Return the points of a series between two steps, both included, thinned; a long series is read from its blocks."""
+    whole = start is None and end is None
+    if total <= max(max_points, blocks.SEAL_AT):
+        points = [_key(row) for row in c.execute(_points(run, key)) if _within(row[0], start, end)]
+        return points if len(points) <= max_points else thin(points, max_points)
+    stretches = [b for b in blocks.read(c, run, key) if (end is None or b.first[0] <= end) and (start is None or b.last[0] >= start)]
+    if not whole and sum(b.points for b in stretches) <= 16 * blocks.BLOCK:
+        query = _points(run, key)
+        query = query if start is None else query.where(_p.step >= start)
+        query = query if end is None else query.where(_p.step <= end)
+        points = [_key(row) for row in c.execute(query)]
+        return points if len(points) <= max_points else thin(points, max_points)
+    loose = [point for point in blocks.loose_points(c, run, key) if _within(point[0], start, end)]
+    return [point for point in thin_blocks(stretches, loose, max_points) if _within(point[0], start, end)]
 
 
-def thin(points: Iterable[tuple[int, int, float]], total: int, max_points: int) -> list[tuple[int, int, float]]:
+def _key(row: Any) -> Key:
+    return row[0], row[1], row[2]
+
+
+def _within(step: int, start: int | None, end: int | None) -> bool:
+    return (start is None or step >= start) and (end is None or step <= end)
+
+
+def thin(points: Sequence[Key], max_points: int) -> list[Key]:
     """Keep the first, lowest, highest and last point of each bucket, so that no spike is lost.
 
     Args:
-        points: In order; read once.
-        total: How many there are.
+        points: In order.
         max_points: At most this many are kept, but at least 4.
     """
+    size = -(-len(points) // max(1, max_points // 4))
+    kept: list[Key] = []
+    for at in range(0, len(points), size):
+        kept += _extremes(points[at : at + size])
+    return kept
+
+
+def thin_blocks(stretches: Sequence[Block], loose: Sequence[Key], max_points: int) -> list[Key]:
+    """Thin a series that is given by its blocks and the points after them; each bucket is a number of neighbouring blocks."""
     buckets = max(1, max_points // 4)
-    size = -(-total // buckets)
-    kept: list[tuple[int, int, float]] = []
-    bucket: list[tuple[int, int, float]] = []
-    for point in points:
-        bucket.append(point)
-        if len(bucket) == size:
-            kept += _extremes(bucket)
-            bucket = []
-    return kept + (_extremes(bucket) if bucket else [])
+    total = sum(block.points for block in stretches) + len(loose)
+    tail = max(1, round(buckets * len(loose) / total)) if loose else 0
+    size = -(-len(stretches) // max(1, buckets - tail))
+    kept: list[Key] = []
+    for group in _groups(stretches, size):
+        candidates = {group[0].first, group[-1].last}
+        candidates |= {block.low for block in group if block.low} | {block.high for block in group if block.high}
+        kept += _extremes(sorted(candidates))
+    return kept + (thin(loose, 4 * tail) if loose else [])
 
 
-def _extremes(bucket: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
-    ranked = [i for i, point in enumerate(bucket) if comparable(point[2]) is not None]
+def _groups(items: Sequence[Block], size: int) -> Iterator[Sequence[Block]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def _extremes(bucket: Sequence[Key]) -> list[Key]:
+    values = [comparable(value) for value in _floats([point[2] for point in bucket])]
+    ranked = [(value, i) for i, value in enumerate(values) if value is not None]
     chosen = {0, len(bucket) - 1}
     if ranked:
-        chosen |= {min(ranked, key=lambda i: bucket[i][2]), max(ranked, key=lambda i: bucket[i][2])}
+        chosen |= {min(ranked)[1], max(ranked)[1]}
     return [bucket[i] for i in sorted(chosen)]

@@ -14,6 +14,7 @@ from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.base import StoreStatus
 from mlops_nb.store.sql import experiments as experiment_rows
 from mlops_nb.store.sql import metrics as metric_rows
+from mlops_nb.store.sql import revision
 from mlops_nb.store.sql.bits import from_bits
 from mlops_nb.store.sql.schema import experiments, latest_metrics, metric_keys, params, runs, tags
 from mlops_nb.store.sql.upsert import insert
@@ -47,7 +48,7 @@ def insert_run(c: sa.Connection, run_id: str, experiment: int, name: str, user: 
             start_time=start_time,
             lifecycle_stage=LifecycleStage.ACTIVE.value,
             lease_at=lease_at,
-            revision=next_revision(c),
+            revision=revision.following(c),
         )
     )
     key = result.inserted_primary_key
@@ -55,19 +56,9 @@ def insert_run(c: sa.Connection, run_id: str, experiment: int, name: str, user: 
     return int(key[0])
 
 
-def highest_revision(c: sa.Connection) -> int:
-    """Return the highest revision of any run."""
-    return int(c.execute(sa.select(sa.func.coalesce(sa.func.max(runs.c.revision), 0))).scalar_one())
-
-
-def next_revision(c: sa.Connection) -> int:
-    """Return the revision that the present transaction gives to what it changes."""
-    return highest_revision(c) + 1
-
-
 def touch(c: sa.Connection, row: int) -> None:
     """Give a run a new revision."""
-    c.execute(runs.update().where(runs.c.id == row).values(revision=next_revision(c)))
+    c.execute(runs.update().where(runs.c.id == row).values(revision=revision.following(c)))
 
 
 def row_id(c: sa.Connection, run_id: str) -> int:
@@ -111,7 +102,7 @@ def update(
     """Change the given columns of a run."""
     run = get(c, run_id)
     row = row_id(c, run_id)
-    values: dict[str, object] = {"revision": next_revision(c)}
+    values: dict[str, object] = {"revision": revision.following(c)}
     if name is not None:
         values["name"] = clean_run_name(name) or run.name
         put_tags(c, row, {TAG_RUN_NAME: str(values["name"])})
@@ -161,7 +152,7 @@ def log_batch(
     for point in points:
         check_key(point.key, "metric")
     metric_rows.put(c, row, points)
-    values: dict[str, object] = {"revision": next_revision(c)}
+    values: dict[str, object] = {"revision": revision.following(c)}
     if run_tags.get(TAG_RUN_NAME):
         values["name"] = clean_run_name(str(run_tags[TAG_RUN_NAME]))
     c.execute(runs.update().where(runs.c.id == row).values(**values))
@@ -202,7 +193,7 @@ def totals(c: sa.Connection) -> StoreStatus:
     """Return the revision and the numbers of active experiments and runs."""
     active = LifecycleStage.ACTIVE.value
     return StoreStatus(
-        revision=highest_revision(c),
+        revision=revision.current(c),
         experiment_count=c.execute(
             sa.select(sa.func.count()).select_from(experiments).where(experiments.c.lifecycle_stage == active)
         ).scalar_one(),

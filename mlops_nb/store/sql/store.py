@@ -2,75 +2,60 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
-
-import sqlalchemy as sa
 
 from mlops_nb.core.events import AnyEvent
 from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.store.artifacts import LocalArtifacts
-from mlops_nb.store.base import LEASE_SECONDS, Page, RunQuery, StoreStatus, TrackingStore
-from mlops_nb.store.sql import experiments, ingest, metrics, runs, search
-from mlops_nb.store.sql.engine import open_sqlite, translated_errors
+from mlops_nb.store.base import LEASE_SECONDS, Page, RunQuery, ServedStore, StoreStatus
+from mlops_nb.store.sql import experiments, ingest, metrics, revision, runs, search
+from mlops_nb.store.sql.database import Database
+from mlops_nb.store.sql.logged_models import SqlLoggedModels
+from mlops_nb.store.sql.registry import SqlRegistry
+from mlops_nb.store.sql.sqlite import SqliteDatabase
+from mlops_nb.store.sql.traces import SqlTraces
 
 
-class SqlStore(TrackingStore):
-    """A tracking store in a SQLite file with the artifacts in a folder beside it.
+class SqlStore(ServedStore):
+    """A tracking store in a database, with the artifacts beside it.
 
     Args:
-        path: The database file; made where it is missing.
-        artifact_root: The folder of the artifacts; `artifacts` beside the file by default.
-        durability: `full`, or `normal`, which gives up the last moments in a power cut for faster commits.
-
-    Raises:
-        StoreError: If the file cannot be opened as a store.
+        database: Closed with the store.
+        artifacts: Where the files of the runs are.
     """
 
-    def __init__(self, path: Path, *, artifact_root: Path | None = None, durability: str = "full") -> None:
-        self._path = path
-        self._durability = durability
-        self._opening = threading.Lock()
-        self._engine = open_sqlite(path, durability=durability)
-        self._file = _identity(path)
-        self._artifacts = LocalArtifacts(artifact_root or path.parent / "artifacts")
-        # One writer at a time within the process; between processes the database's own lock does it.
-        self._writing = threading.Lock()
-        self._folders: dict[str, tuple[str, ...]] = {}
+    def __init__(self, database: Database, artifacts: LocalArtifacts) -> None:
+        self.database = database
+        self._artifacts = artifacts
+        self._read, self._write = database.read, database.write
+        self._registry = SqlRegistry(database)
+        self._logged_models = SqlLoggedModels(database)
+        self._traces = SqlTraces(database)
 
-    def _current_engine(self) -> sa.Engine:
-        """Return the engine of the file that has the path now.
+    @classmethod
+    def in_file(cls, path: Path, *, artifact_root: Path | None = None, durability: str = "full") -> SqlStore:
+        """Open, or make, the store in a SQLite file; see `SqliteDatabase`. The artifacts are in `artifacts` beside it."""
+        return cls(SqliteDatabase(path, durability=durability), LocalArtifacts(artifact_root or path.parent / "artifacts"))
 
-        SQLite would go on writing to a file that someone has moved or removed, where nobody finds it again.
-        """
-        if _identity(self._path) != self._file:
-            with self._opening:
-                if _identity(self._path) != self._file:
-                    self._engine.dispose()
-                    self._engine = open_sqlite(self._path, durability=self._durability)
-                    self._file = _identity(self._path)
-                    self._folders.clear()
-        return self._engine
+    @property
+    def registry(self) -> SqlRegistry:
+        return self._registry
 
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        with translated_errors(str(self._path)), self._current_engine().connect() as connection:
-            yield connection
+    @property
+    def logged_models(self) -> SqlLoggedModels:
+        return self._logged_models
 
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with (
-            translated_errors(str(self._path)),
-            self._writing,
-            self._current_engine().connect().execution_options(immediate=True) as connection,
-            connection.begin(),
-        ):
-            yield connection
+    @property
+    def traces(self) -> SqlTraces:
+        return self._traces
+
+    def group(self) -> AbstractContextManager[None]:
+        return self.database.group()
 
     # -- experiments
 
@@ -150,9 +135,17 @@ class SqlStore(TrackingStore):
         with self._read() as c:
             return metrics.history(c, runs.row_id(c, run_id), key, max_results, page_token)
 
-    def series(self, run_id: str, keys: Sequence[str] | None = None, *, max_points: int = 1000) -> list[Series]:
+    def series(
+        self,
+        run_id: str,
+        keys: Sequence[str] | None = None,
+        *,
+        max_points: int = 1000,
+        start_step: int | None = None,
+        end_step: int | None = None,
+    ) -> list[Series]:
         with self._read() as c:
-            return metrics.series(c, runs.row_id(c, run_id), keys, max_points)
+            return metrics.series(c, runs.row_id(c, run_id), keys, max_points, start_step, end_step)
 
     def cells(self, run_id: str) -> list[CellExecution]:
         with self._read() as c:
@@ -197,29 +190,21 @@ class SqlStore(TrackingStore):
 
     def _folder(self, run_id: str) -> tuple[str, ...]:
         """Return where a run's artifacts are, below the root; asked of the database, never of the client."""
-        folder = self._folders.get(run_id)
-        if folder is None:
-            with self._read() as c:
-                folder = (runs.experiment_of(c, run_id), run_id, "artifacts")
-            self._folders[run_id] = folder
-        return folder
+        with self._read() as c:
+            return (runs.experiment_of(c, run_id), run_id, "artifacts")
 
     # -- itself
+
+    def revision(self) -> int:
+        with self._read() as c:
+            return revision.current(c)
 
     def status(self) -> StoreStatus:
         with self._read() as c:
             return runs.totals(c)
 
     def close(self) -> None:
-        self._engine.dispose()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        info = path.stat()
-    except FileNotFoundError:
-        return None
-    return info.st_dev, info.st_ino
+        self.database.close()
 
 
 def now_ms() -> int:

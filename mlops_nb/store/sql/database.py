@@ -1,0 +1,144 @@
+"""Transactions on a database: reads, writes one at a time, and groups of writes that share one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from mlops_nb.errors import InvalidInput, MlopsError, StoreDamaged, StoreError, StoreUnreachable
+
+
+class Database(ABC):
+    """One database, however many connections it takes.
+
+    Threads: every method may be called from any thread. Writers take turns, within the process by a lock, between
+    processes by the database's own: whoever writes sees all that was written before.
+    Ownership: whoever makes it closes it.
+
+    Args:
+        name: What the user calls it in messages; without secrets.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._writing = threading.Lock()
+        self._group = threading.local()
+
+    @abstractmethod
+    def engine(self) -> sa.Engine:
+        """Return the engine of the database as it is now."""
+
+    def reader(self) -> sa.Engine:
+        """Return the engine for transactions that only read."""
+        return self.engine()
+
+    @abstractmethod
+    def explain(self, text: str) -> MlopsError:
+        """Return the error that stands for a message of the driver, with a remedy."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connections."""
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Give a connection on which everything is seen as at one moment; within a group that of the group."""
+        group: _Group | None = getattr(self._group, "current", None)
+        with self.translated_errors():
+            if group is not None:
+                group.check()
+                yield group.connection
+                return
+            with self.reader().connect() as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Give a connection whose changes take effect together when the block ends, or not at all if it raises."""
+        group: _Group | None = getattr(self._group, "current", None)
+        with self.translated_errors():
+            if group is not None:
+                with group.part() as connection:
+                    yield connection
+                return
+            with self._writing, self._begin() as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def group(self) -> Iterator[None]:
+        """Let the writes of this thread share one transaction: each may fail alone, all take effect when the block ends.
+
+        One sync of the disk then serves them all.
+
+        Raises:
+            StoreError: If the transaction as a whole failed; then none of the writes has taken effect.
+        """
+        with self.translated_errors(), self._writing, self._begin() as connection:
+            group = self._group.current = _Group(connection)
+            try:
+                yield
+                group.check()
+            finally:
+                self._group.current = None
+
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        with self.engine().connect().execution_options(immediate=True) as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def translated_errors(self) -> Iterator[None]:
+        """Turn the driver's errors into ours."""
+        try:
+            yield
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise InvalidInput(f"{self.name} cannot keep a value: {error}.", hint="Whole numbers have 64 bits, text is Unicode.") from error
+        except exc.DataError as error:
+            raise InvalidInput(f"{self.name} cannot keep a value: {error.orig}.", hint="Text holds no NUL.") from error
+        except exc.DBAPIError as error:
+            raise self.explain(str(error.orig)) from error
+        except exc.TimeoutError as error:
+            raise StoreUnreachable(f"{self.name} is too busy: no connection became free.", hint="Try again in a moment.") from error
+
+
+class _Group:
+    """The transaction that writes of one thread share."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self._broken = False
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[sa.Connection]:
+        self.check()
+        self.connection.exec_driver_sql("SAVEPOINT part")
+        try:
+            yield self.connection
+        except BaseException:
+            try:
+                self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
+                self.connection.exec_driver_sql("RELEASE SAVEPOINT part")
+            except exc.DBAPIError:
+                # A full disk makes SQLite roll back the whole transaction; what came before is gone with it.
+                self._broken = True
+            raise
+        self.connection.exec_driver_sql("RELEASE SAVEPOINT part")
+
+    def check(self) -> None:
+        if self._broken:
+            raise StoreUnreachable("A write that shared the transaction failed, and all of it was undone.", hint="Send it again.")
+
+
+def damaged(name: str, text: str) -> StoreDamaged:
+    """Return the error for a database that is no store of ours."""
+    return StoreDamaged(f"{name} is a database, but not a tracking store ({text}).", hint="Choose another path.")
+
+
+def unknown(name: str, text: str) -> StoreError:
+    """Return the error for what the driver says and we have no remedy for."""
+    return StoreError(f"{name}: {text}")

@@ -1,0 +1,215 @@
+"""A SQLite file: the driver, the pragmas, private files, and what its errors mean.
+
+SQLite 3.7.0 to 3.51.2 can corrupt a WAL when two connections write or checkpoint at the same moment. pysqlite3 bundles
+a newer one; where only an older one is to be had, the journal is a rollback journal instead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import types
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from mlops_nb.errors import InvalidInput, MlopsError, StoreDamaged, StoreUnreachable
+from mlops_nb.store.sql import upgrade
+from mlops_nb.store.sql.database import Database, damaged, unknown
+from mlops_nb.store.sql.schema import FIRST_EXPERIMENT, SCHEMA_VERSION, experiments, metadata, store_state
+
+BUSY_SECONDS = 60
+_DURABILITY = {"full": "FULL", "normal": "NORMAL"}
+_FIRST_SAFE_WAL = (3, 51, 3)
+
+
+def sqlite_driver() -> types.ModuleType:
+    """Return the DBAPI module with the newer SQLite: pysqlite3 bundles one, Python's own is the system's."""
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:  # no wheel for this platform
+        return sqlite3
+    return dbapi2 if dbapi2.sqlite_version_info >= sqlite3.sqlite_version_info else sqlite3
+
+
+class SqliteDatabase(Database):
+    """A database file, made with its folder where it is missing, and brought up to date.
+
+    With a SQLite that is safe in that mode the journal is a WAL, so that readers and the writer do not wait for
+    each other.
+
+    Args:
+        path: The file.
+        durability: `full`: a commit survives a power cut. `normal`: it survives the death of the process.
+
+    Raises:
+        StoreDamaged: If the file is not a database.
+        StoreVersionError: If a newer version of mlops_nb wrote it.
+        StoreUnreachable: If it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, durability: str = "full") -> None:
+        super().__init__(str(path))
+        if durability not in _DURABILITY:
+            raise InvalidInput(f"durability={durability} is not known.", hint="Use full or normal.")
+        self._path = path
+        self._synchronous = _DURABILITY[durability]
+        self._driver = sqlite_driver()
+        self._journal = "WAL" if self._driver.sqlite_version_info >= _FIRST_SAFE_WAL else "TRUNCATE"
+        self._opening = threading.Lock()
+        self._engine = self._open()
+        self._file = _identity(path)
+
+    def engine(self) -> sa.Engine:
+        """Return the engine of the file that has the path now.
+
+        SQLite would go on writing to a file that someone has moved or removed, where nobody finds it again.
+        """
+        if _identity(self._path) != self._file:
+            with self._opening:
+                if _identity(self._path) != self._file:
+                    self._engine.dispose()
+                    self._engine = self._open()
+                    self._file = _identity(self._path)
+        return self._engine
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _open(self) -> sa.Engine:
+        path = self._path
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)),
+            module=self._driver,
+            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "cached_statements": 512},
+        )
+        event.listen(engine, "connect", self._prepare)
+        event.listen(engine, "begin", _begin)
+        with self.translated_errors():
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not path.exists():
+                    path.touch(mode=0o600)
+            except OSError as error:
+                raise StoreUnreachable(f"{path} cannot be made: {error.strerror}.", hint="Is the folder writable?") from error
+            if _schema_of(engine) != SCHEMA_VERSION:
+                self._upgrade(engine)
+        return engine
+
+    def _prepare(self, connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun by _begin, not by the driver
+        cursor = connection.cursor()
+        if self._journal != "WAL":  # WAL is a property of the file, set once when the schema is made
+            cursor.execute(f"PRAGMA journal_mode={self._journal}")
+        cursor.execute(f"PRAGMA synchronous={self._synchronous}")
+        cursor.execute("PRAGMA case_sensitive_like=ON")
+        cursor.execute("PRAGMA cache_size=-32768")
+        cursor.close()
+
+    def _upgrade(self, engine: sa.Engine) -> None:
+        """Bring the schema up to date; of many processes that come at once, one does it and the others wait."""
+        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            current = _schema_of(engine)
+            if current == SCHEMA_VERSION:
+                return
+            upgrade.check_known(self.name, current)
+            if current is not None:
+                backup = self._path.with_name(f"{self._path.name}.{current}.bak")
+                unfinished = backup.with_name(f"{backup.name}.part")
+                unfinished.unlink(missing_ok=True)
+                _outside_transaction(engine, "VACUUM INTO ?", str(unfinished))
+                unfinished.replace(backup)
+            _outside_transaction(engine, f"PRAGMA journal_mode={self._journal}")
+            with engine.connect().execution_options(immediate=True) as connection:
+                upgrade.upgrade(connection)
+                connection.commit()
+        finally:
+            os.close(lock)
+
+    def explain(self, text: str) -> MlopsError:
+        name, low = self.name, text.lower()
+        if "not a database" in low or "malformed" in low or "disk image" in low:
+            return StoreDamaged(
+                f"{name} is not a tracking store, or is damaged ({text}).",
+                hint=f"Move it away (mv '{name}' '{name}.broken') and a new one is made; journals that were not delivered are kept.",
+            )
+        if "full" in low or "disk i/o" in low:
+            return StoreUnreachable(
+                f"{name} cannot be written: {text}.", hint="Free some disk space; what was logged waits in the journal."
+            )
+        if "readonly" in low or "read-only" in low or "unable to open" in low:
+            return StoreUnreachable(
+                f"{name} cannot be opened for writing: {text}.", hint="Check the permissions of the file and its folder."
+            )
+        if "locked" in low or "busy" in low:
+            return StoreUnreachable(
+                f"{name} is locked by another process for over {BUSY_SECONDS} s.", hint=f"See who holds it: fuser '{name}'"
+            )
+        if "no such table" in low or "already exists" in low or "no such column" in low:
+            return damaged(name, text)
+        return unknown(name, text)
+
+
+class EmptyDatabase(Database):
+    """A new database in memory, for answering what a project answers before anything was tracked in it."""
+
+    def __init__(self) -> None:
+        super().__init__("the empty store")
+        self._engine = sa.create_engine(
+            f"sqlite:///file:empty-{id(self)}?mode=memory&cache=shared&uri=true",
+            module=sqlite_driver(),
+            connect_args={"check_same_thread": False},
+        )
+        event.listen(self._engine, "connect", _case_sensitive)
+        self._kept = self._engine.connect()  # the database lives as long as a connection does
+        metadata.create_all(self._kept)
+        self._kept.execute(experiments.insert().values(FIRST_EXPERIMENT))
+        self._kept.execute(store_state.insert().values(name="revision", value=0))
+        self._kept.commit()
+
+    def engine(self) -> sa.Engine:
+        return self._engine
+
+    def explain(self, text: str) -> MlopsError:
+        return unknown(self.name, text)
+
+    def close(self) -> None:
+        self._kept.close()
+        self._engine.dispose()
+
+
+def _case_sensitive(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA case_sensitive_like=ON").close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    # A transaction that will write takes the lock at once: upgrading a read lock can fail without waiting.
+    immediate = connection.get_execution_options().get("immediate")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _schema_of(engine: sa.Engine) -> str | None:
+    with engine.connect() as connection:
+        return upgrade.current_schema(connection)
+
+
+def _outside_transaction(engine: sa.Engine, statement: str, *values: str) -> None:
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute(statement, values)
+    finally:
+        connection.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return None
+    return info.st_dev, info.st_ino
