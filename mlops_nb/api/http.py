@@ -65,14 +65,40 @@ class HttpAnswer(msgspec.Struct, kw_only=True):
     stream: Iterator[bytes] | None = None
 
 
+class Call:
+    """One request on its way through an operation."""
+
+    def __init__(self, project: ServedProject, route: Route, request: HttpRequest) -> None:
+        self._project = project
+        self._route = route
+        self._request = request
+        self._decoded: Any = None
+        self._refusal: HttpAnswer | None = None
+
+    def decode(self) -> None:
+        """Read the request, which `respond` does otherwise: here nothing is locked yet."""
+        try:
+            self._decoded = _decode(self._route, self._request)
+        except Exception as error:  # noqa: BLE001 - as in `respond`
+            self._refusal = refuse(error)
+
+    def respond(self) -> HttpAnswer:
+        """Run the operation and return its answer; errors are answers too, nothing is raised."""
+        if self._decoded is None:
+            self.decode()
+        if self._refusal is not None:
+            return self._refusal
+        operation = self._route.operation
+        try:
+            context = Context(self._project, user=self._request.user, permission=operation.permission, upload=self._request.upload)
+            return _encode(operation.function(context, self._decoded))
+        except Exception as error:  # noqa: BLE001 - the last line of defence: `refuse` logs what it does not know
+            return refuse(error)
+
+
 def respond(project: ServedProject, route: Route, request: HttpRequest) -> HttpAnswer:
-    """Run an operation and return its answer; errors are answers too, nothing is raised."""
-    operation = route.operation
-    try:
-        context = Context(project, user=request.user, permission=operation.permission, upload=request.upload)
-        return _encode(operation.function(context, _decode(route, request)))
-    except Exception as error:  # noqa: BLE001 - the last line of defence: `refuse` logs what it does not know
-        return refuse(error)
+    """Run an operation and return its answer."""
+    return Call(project, route, request).respond()
 
 
 def _decode(route: Route, request: HttpRequest) -> Any:

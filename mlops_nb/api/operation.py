@@ -77,7 +77,12 @@ class Context:
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation. `upload`: its body is a file and reaches `Context.upload`, not the request."""
+    """One operation.
+
+    Attributes:
+        upload: Its body is a file and reaches `Context.upload`, not the request.
+        grouped: It may share a transaction with other writes: it writes to the database and touches no files.
+    """
 
     name: str
     methods: tuple[str, ...]
@@ -88,6 +93,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answer: Any
     function: Callable[[Context, Any], Any]
     upload: bool = False
+    grouped: bool = False
+
+    @property
+    def is_write(self) -> bool:
+        return self.permission is Permission.WRITE
 
     @property
     def routes(self) -> list[tuple[str, str]]:
@@ -96,7 +106,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def operation(
-    name: str, method: str | Sequence[str], path: str | Sequence[str], *, permission: Permission, upload: bool = False
+    name: str,
+    method: str | Sequence[str],
+    path: str | Sequence[str],
+    *,
+    permission: Permission,
+    upload: bool = False,
+    files: bool = False,
 ) -> Callable[[Callable[[Context, R], A]], Operation]:
     """Make a function an operation.
 
@@ -106,6 +122,7 @@ def operation(
         path: One path template or several, below the mount.
         permission: What the caller must be allowed to do; there is no default.
         upload: The body is a file.
+        files: It reads or writes files, or waits for something else than the database.
     """
 
     def register(function: Callable[[Context, R], A]) -> Operation:
@@ -121,6 +138,7 @@ def operation(
             answer=hints["return"],
             function=function,
             upload=upload,
+            grouped=permission is Permission.WRITE and not upload and not files,
         )
 
     return register

@@ -14,7 +14,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from mlops_nb.api.http import MAX_JSON_BODY, HttpAnswer, HttpRequest, not_allowed, not_found, refuse, respond
+from mlops_nb.api.http import MAX_JSON_BODY, HttpAnswer, HttpRequest, not_allowed, not_found, refuse
 from mlops_nb.api.operation import Permission
 from mlops_nb.api.router import MethodNotAllowed, Route
 from mlops_nb.errors import MlopsError, PermissionDenied
@@ -99,10 +99,7 @@ class ApiHandler(JupyterHandler):
             user=self.current_user.username,
         )
         assert self._route is not None
-        answer = await self.service.run(respond, self.service.project, self._route, asked)
-        if self._route.operation.permission is Permission.WRITE:
-            self.service.written.set()
-        await self._send(answer)
+        await self._send(await self.service.respond(self._route, asked))
 
     get = post = put = patch = delete = _answer
 

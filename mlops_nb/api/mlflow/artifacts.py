@@ -75,7 +75,7 @@ def upload_artifact(context: Context, request: ProxyPath) -> Empty:
     return Empty()
 
 
-@operation("mlflow.artifacts.delete", "DELETE", _PROXY_FILE, permission=Permission.WRITE)
+@operation("mlflow.artifacts.delete", "DELETE", _PROXY_FILE, permission=Permission.WRITE, files=True)
 def delete_artifact(context: Context, request: ProxyPath) -> Empty:
     """Remove a file, or a folder with all in it."""
     run_id, path = _existing(context, request)

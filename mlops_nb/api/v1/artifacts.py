@@ -41,7 +41,7 @@ def write_artifact(context: Context, request: ArtifactPath) -> ArtifactAnswer:
     return ArtifactAnswer(artifact=context.store.write_artifact(request.run_id, artifact_file(request.path), context.upload))
 
 
-@operation("artifacts.delete", "DELETE", _FILE, permission=Permission.WRITE)
+@operation("artifacts.delete", "DELETE", _FILE, permission=Permission.WRITE, files=True)
 def delete_artifact(context: Context, request: ArtifactPath) -> Done:
     """Remove a file, or a folder with all in it."""
     context.store.delete_artifact(request.run_id, artifact_file(request.path))

@@ -1,0 +1,116 @@
+"""Where operations run, whichever server carries them: reads in threads side by side, writes in one, in groups.
+
+Writes that arrive while others are being committed wait and then share one transaction, hence one sync of the disk. Each
+can fail alone; an answer leaves only when the commit behind it has been made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from mlops_nb.api.http import Call, HttpAnswer, HttpRequest, refuse
+from mlops_nb.api.project import ServedProject
+from mlops_nb.api.router import Route, Router
+from mlops_nb.api.table import OPERATIONS
+from mlops_nb.config import Project
+
+T = TypeVar("T")
+
+_THREADS = 8
+_LARGEST_GROUP = 64
+
+
+class _Waiting(NamedTuple):
+    call: Call
+    answer: asyncio.Future[HttpAnswer]
+
+
+class OperationService:
+    """Runs the operations of one project for the servers of one event loop.
+
+    Attributes:
+        project: The project with its store; `project.store(create=...)` opens it.
+        router: The routes of all operations.
+        written: Set after a writing operation, for whoever watches the store.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = ServedProject(project)
+        self.router = Router(OPERATIONS)
+        self.written = asyncio.Event()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mlops-api")
+        self._writes: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+
+    async def respond(self, route: Route, request: HttpRequest) -> HttpAnswer:
+        """Return the answer to a request; errors are answers too."""
+        call = Call(self.project, route, request)
+        if not route.operation.grouped:
+            answer = await self.run(call.respond)
+        else:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="mlops-writer", daemon=True)
+                self._writer.start()
+            waiting = _Waiting(call, asyncio.get_running_loop().create_future())
+            self._writes.put(waiting)
+            answer = await waiting.answer
+        if route.operation.is_write:
+            self.written.set()
+        return answer
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run something that may wait for the disk in a thread, so that the event loop never does."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def close(self) -> None:
+        """Let operations that run end, then close the store."""
+        if self._writer is not None:
+            self._writes.put(None)
+            self._writer.join()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.project.close()
+
+    def _write(self) -> None:
+        while (first := self._writes.get()) is not None:
+            group, is_last = self._group(first)
+            answers = _respond_together(self.project, [waiting.call for waiting in group])
+            group[0].answer.get_loop().call_soon_threadsafe(_settle, group, answers)
+            if is_last:
+                return
+
+    def _group(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+        """Return what waits now, from `first` on, and whether the end was among it."""
+        group = [first]
+        while len(group) < _LARGEST_GROUP:
+            try:
+                waiting = self._writes.get_nowait()
+            except queue.Empty:
+                break
+            if waiting is None:
+                return group, True
+            group.append(waiting)
+        return group, False
+
+
+def _respond_together(project: ServedProject, calls: Sequence[Call]) -> list[HttpAnswer]:
+    """Return the answers to writes that share one commit; where that fails, none has taken effect and all say so."""
+    if len(calls) == 1:
+        return [calls[0].respond()]
+    for call in calls:
+        call.decode()
+    try:
+        with project.store(create=True).group():
+            return [call.respond() for call in calls]
+    except Exception as error:  # noqa: BLE001 - as in `Call.respond`: `refuse` logs what it does not know
+        return [refuse(error) for _ in calls]
+
+
+def _settle(group: Sequence[_Waiting], answers: Sequence[HttpAnswer]) -> None:
+    for waiting, answer in zip(group, answers, strict=True):
+        if not waiting.answer.done():  # the client may have left
+            waiting.answer.set_result(answer)
