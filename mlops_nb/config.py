@@ -23,6 +23,7 @@ from mlops_nb.errors import InvalidInput
 STATE_FOLDER = ".mlops"
 _ROOT_MARKERS = (STATE_FOLDER, ".git", "pyproject.toml")
 _ENV_TRACKING_URI = ("MLOPS_NB_TRACKING_URI", "MLFLOW_TRACKING_URI")
+_ENV_ARTIFACT_ROOT = ("MLOPS_NB_ARTIFACT_ROOT",)
 _ENV_EXPERIMENT = ("MLOPS_NB_EXPERIMENT", "MLFLOW_EXPERIMENT_NAME")
 _ENV_TOKEN = ("MLOPS_NB_TRACKING_TOKEN", "MLFLOW_TRACKING_TOKEN")
 
@@ -133,6 +134,14 @@ def is_mlflows(uri: str) -> bool:
 def tracking_token() -> str | None:
     """Return the token for a tracking server, from the environment only: tokens do not belong in files of a project."""
     return next((os.environ[v] for v in _ENV_TOKEN if os.environ.get(v)), None)
+
+
+def artifact_root(start: Path | None = None) -> str | None:
+    """Return the URI of the place that the user chose for the files of runs, or None for the database's own.
+
+    `start` is the folder whose project is asked; by default the working directory.
+    """
+    return setting("artifact_root", _ENV_ARTIFACT_ROOT, start=start)
 
 
 def experiment_name(argument: str | None = None) -> str | None:

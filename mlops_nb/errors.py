@@ -8,8 +8,10 @@
     ├── AlreadyExists           a name that is taken
     ├── IllegalTransition       a run state that cannot follow the present one
     ├── PermissionDenied        the caller may not do this
+    ├── NotSupported            the server or its store has no such ability
     ├── StoreError              the tracking store cannot serve us
-    │   ├── StoreUnreachable    no answer: server down, network gone, disk full
+    │   ├── StoreUnreachable    no answer: server down, network gone
+    │   │   └── StoreFull       no room: the disk or the quota of the store is used up
     │   ├── StoreDamaged        the file is not a store, or no longer one
     │   └── StoreVersionError   written by another version of mlops_nb
     └── MissingDependencyError  an optional package is needed; names the extra
@@ -78,12 +80,20 @@ class PermissionDenied(MlopsError):
     code = "PERMISSION_DENIED"
 
 
+class NotSupported(MlopsError):
+    code = "NOT_IMPLEMENTED"
+
+
 class StoreError(MlopsError):
     pass
 
 
 class StoreUnreachable(StoreError):
     code = "TEMPORARILY_UNAVAILABLE"
+
+
+class StoreFull(StoreUnreachable):
+    code = "RESOURCE_EXHAUSTED"
 
 
 class StoreDamaged(StoreError):

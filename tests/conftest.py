@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests.postgres import postgres  # noqa: F401 - a fixture
+from tests.team import start_team, team  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "the-servers-token"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import msgspec
 
 from mlops_nb.api import decoding
 from mlops_nb.api.files import file_headers
-from mlops_nb.api.operation import Context, Stream
+from mlops_nb.api.operation import Context, JsonBytes, JsonStream, Stream
 from mlops_nb.api.project import ServedProject
 from mlops_nb.api.router import Route
-from mlops_nb.errors import FilterError, IllegalTransition, InvalidInput, MissingDependencyError, MlopsError, StoreVersionError
+from mlops_nb.api.transfer import checked_upload, select
+from mlops_nb.errors import FilterError, IllegalTransition, InvalidInput, MissingDependencyError, MlopsError, StoreFull, StoreVersionError
+from mlops_nb.store.artifacts.base import OpenedFile, pieces_of
 
 log = logging.getLogger("mlops_nb.api")
 
@@ -29,6 +30,7 @@ _STATUS = {
     "RESOURCE_ALREADY_EXISTS": 400,
     "PERMISSION_DENIED": 403,
     "RESOURCE_DOES_NOT_EXIST": 404,
+    "NOT_IMPLEMENTED": 501,
     "TEMPORARILY_UNAVAILABLE": 503,
     "RESOURCE_EXHAUSTED": 507,
 }
@@ -46,7 +48,10 @@ class BodyTooLarge(InvalidInput):
 
 
 class HttpRequest(msgspec.Struct, kw_only=True):
-    """What came. `upload` holds the body of an upload, `body` that of anything else."""
+    """What came. `upload` holds the body of an upload, `body` that of anything else.
+
+    `headers` are found by names in small letters; only uploads and answers of files need them.
+    """
 
     method: str
     query: str = ""
@@ -54,6 +59,7 @@ class HttpRequest(msgspec.Struct, kw_only=True):
     body: bytes = b""
     upload: BinaryIO | None = None
     user: str = ""
+    headers: Mapping[str, str] = {}
 
 
 class HttpAnswer(msgspec.Struct, kw_only=True):
@@ -90,8 +96,10 @@ class Call:
             return self._refusal
         operation = self._route.operation
         try:
-            context = Context(self._project, user=self._request.user, permission=operation.permission, upload=self._request.upload)
-            return _encode(operation.function(context, self._decoded))
+            upload = self._request.upload
+            checked = checked_upload(upload, self._request.headers) if upload is not None else None
+            context = Context(self._project, user=self._request.user, permission=operation.permission, upload=checked)
+            return _encode(operation.function(context, self._decoded), self._request)
         except Exception as error:  # noqa: BLE001 - the last line of defence: `refuse` logs what it does not know
             return refuse(error)
 
@@ -113,15 +121,47 @@ def _decode(route: Route, request: HttpRequest) -> Any:
     return decoding.from_body(operation.request, request.body, arguments)
 
 
-def _encode(answer: Any) -> HttpAnswer:
+def _encode(answer: Any, request: HttpRequest) -> HttpAnswer:
     if isinstance(answer, Stream):
-        # The first piece is read here, so that a file that is not there is an error and not half an answer.
-        chunks = iter(answer.chunks)
-        first = next(chunks, b"")
-        return HttpAnswer(headers=file_headers(answer.file_name), stream=itertools.chain((first,), chunks))
+        headers = file_headers(answer.file_name)
+        if answer.file is None:
+            return HttpAnswer(headers=headers, stream=_begun(answer.chunks))
+        return _file_answer(answer.file, headers, request)
+    if isinstance(answer, JsonBytes):
+        return HttpAnswer(headers={"Content-Type": JSON}, body=answer.body)
+    if isinstance(answer, JsonStream):
+        return HttpAnswer(headers={"Content-Type": JSON}, stream=_begun(answer.chunks))
     if isinstance(answer, str):
         return HttpAnswer(headers={"Content-Type": TEXT}, body=answer.encode())
     return HttpAnswer(headers={"Content-Type": JSON}, body=_encoder.encode(answer))
+
+
+def _file_answer(file: OpenedFile, headers: dict[str, str], request: HttpRequest) -> HttpAnswer:
+    status, about, start, end = select(file.stat, request.headers)
+    if status == 416:
+        file.close()
+        answer = refuse(InvalidInput(f"The range {request.headers.get('range', '')[:80]!r} is not in the file of {file.stat.size} bytes."))
+        return msgspec.structs.replace(answer, status=status, headers={**answer.headers, **about})
+    if start is None or request.method == "HEAD":
+        file.close()
+        return HttpAnswer(status=status, headers={**headers, **about}, stream=iter(()))
+    return HttpAnswer(status=status, headers={**headers, **about}, stream=_begun(pieces_of(file, start, end)))
+
+
+def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Return the same bytes. The first are read here, so that what cannot be read is an error and not half an answer."""
+    first = next(chunks, b"")
+
+    def rest() -> Iterator[bytes]:
+        try:
+            yield first
+            yield from chunks
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+    return rest()
 
 
 def refuse(error: Exception) -> HttpAnswer:
@@ -147,13 +187,9 @@ def _status(error: MlopsError) -> int:
     return _STATUS.get(error.code, 500)
 
 
-class _DiskFull(MlopsError):
-    code = "RESOURCE_EXHAUSTED"
-
-
 def _known(error: Exception) -> MlopsError | None:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return _DiskFull(f"The disk of the server is full: {error.strerror}.", hint="Free space, then send it again.")
+        return StoreFull(f"The disk of the server is full: {error.strerror}.", hint="Free space, then send it again.")
     return None
 
 

@@ -83,7 +83,7 @@ def _operation(operation: Operation, name: str, method: str, path: str, named: d
     own = msgspec.json.schema_components([operation.request], ref_template=_REF)[1]
     properties = own[operation.request.__name__]["properties"]
     parameters = [{"name": field, "in": "path", "required": True, "schema": {"type": "string"}} for field in in_path]
-    if method == "GET" or operation.upload:
+    if method in ("GET", "HEAD") or operation.upload:
         parameters += [
             {"name": field.encode_name, "in": "query", "required": field.required, "schema": properties[field.encode_name]}
             for field in info.fields

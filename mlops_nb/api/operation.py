@@ -13,12 +13,14 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from mlops_nb.api.project import ServedProject
+from mlops_nb.api.transfer import CheckedUpload
 from mlops_nb.errors import InvalidInput
+from mlops_nb.store.artifacts.base import OpenedFile
 from mlops_nb.store.base import ServedStore
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -37,10 +39,26 @@ class Nothing(msgspec.Struct, kw_only=True):
 
 
 class Stream(msgspec.Struct, kw_only=True):
-    """An answer of bytes that users put there. `file_name` decides how a browser may show it."""
+    """An answer of bytes that users put there. `file_name` decides how a browser may show it.
+
+    Of a `file` any part can be asked for; the mount closes it. `chunks` are bytes that exist only on their way.
+    """
+
+    chunks: Iterator[bytes] = iter(())
+    file: OpenedFile | None = None
+    file_name: str
+
+
+class JsonBytes(msgspec.Struct, Generic[A], kw_only=True):
+    """An answer that has been written already: the bytes of the JSON of an `A`."""
+
+    body: bytes
+
+
+class JsonStream(msgspec.Struct, Generic[A], kw_only=True):
+    """An answer that is too large to be made whole: the bytes of the JSON of an `A`, in pieces."""
 
     chunks: Iterator[bytes]
-    file_name: str
 
 
 class Context:
@@ -49,7 +67,7 @@ class Context:
     Threads: belongs to one call.
     """
 
-    def __init__(self, project: ServedProject, *, user: str = "", permission: Permission, upload: BinaryIO | None = None) -> None:
+    def __init__(self, project: ServedProject, *, user: str = "", permission: Permission, upload: CheckedUpload | None = None) -> None:
         self.project = project
         self.user = user
         self._permission = permission
@@ -65,8 +83,8 @@ class Context:
         return self.project.store(create=self._permission is Permission.WRITE)
 
     @property
-    def upload(self) -> BinaryIO:
-        """The body of the request, at its beginning.
+    def upload(self) -> CheckedUpload:
+        """The body of the request, at its beginning. Reading it to the end checks it.
 
         Raises:
             InvalidInput: If there is none.
@@ -105,6 +123,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         return [(method, path) for path in self.paths for method in self.methods]
 
 
+def _form_of(answer: Any) -> Any:
+    """Return the type whose JSON is answered, be it in pieces or written already."""
+    return typing.get_args(answer)[0] if typing.get_origin(answer) in (JsonBytes, JsonStream) else answer
+
+
 def operation(
     name: str,
     method: str | Sequence[str],
@@ -135,7 +158,7 @@ def operation(
             permission=Permission(permission),
             summary=(function.__doc__ or "").strip().partition("\n")[0].rstrip("."),
             request=request,
-            answer=hints["return"],
+            answer=_form_of(hints["return"]),
             function=function,
             upload=upload,
             grouped=permission is Permission.WRITE and not upload and not files,

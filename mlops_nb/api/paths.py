@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from urllib.parse import unquote
 
+from mlops_nb.core.artifacts import FOLDER, PROXY_SCHEME, OwnerKind
 from mlops_nb.errors import InvalidInput
 from mlops_nb.store.artifacts import check_artifact_path
 
 _MAX_DECODINGS = 5
+_MAX_MEANINGS = 3
 
 
 def artifact_file(path: str) -> str:
@@ -43,13 +46,34 @@ def _check(path: str) -> None:
     raise InvalidInput("Invalid path: it is encoded over and over.")
 
 
-def split_proxy_path(path: str) -> tuple[str, str, str]:
-    """Return (experiment id, run id, path within the run) of a path of MLflow's artifact proxy.
+class ProxyPlace(NamedTuple):
+    """What a path of MLflow's artifact proxy may mean: `path` within the files of an owner, whose root is at `uri`."""
+
+    kind: OwnerKind
+    owner_id: str
+    uri: str
+    path: str
+
+
+def proxy_places(path: str) -> list[ProxyPlace]:
+    """Return what a path of MLflow's artifact proxy may mean, the most likely first.
+
+    It is the location of an experiment, its owner and a path: `1/<run id>/artifacts/a.txt`, `1/models/<model id>/artifacts/b`,
+    `1/traces/<trace id>/artifacts/c`; but an experiment's location, and a path, may have such names in them too.
 
     Raises:
-        InvalidInput: If it is not `<experiment id>/<run id>/artifacts[/...]`.
+        InvalidInput: If it leads out, or means none of these.
     """
-    parts = path.split("/", 3)
-    if len(parts) < 3 or parts[2] != "artifacts" or not parts[0] or not parts[1]:
-        raise InvalidInput(f"Invalid path: '{path[:80]}' is not below the artifacts of a run.")
-    return parts[0], parts[1], parts[3] if len(parts) == 4 else ""
+    artifact_folder(path)
+    parts = path.removesuffix("/").split("/")
+    places: list[ProxyPlace] = []
+    for at in [at for at, part in enumerate(parts) if part == FOLDER and at][:_MAX_MEANINGS]:
+        uri = f"{PROXY_SCHEME}:/{'/'.join(parts[: at + 1])}"
+        inner = "/".join(parts[at + 1 :])
+        kind = parts[at - 2] if at > 1 else ""
+        if kind and kind in (OwnerKind.MODEL, OwnerKind.TRACE):
+            places.append(ProxyPlace(OwnerKind(kind), parts[at - 1], uri, inner))
+        places.append(ProxyPlace(OwnerKind.RUN, parts[at - 1], uri, inner))
+    if not places:
+        raise InvalidInput(f"Invalid path: '{path[:80]}' is not below the artifacts of a run, a logged model or a trace.")
+    return places

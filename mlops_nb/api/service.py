@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from mlops_nb.api.http import Call, HttpAnswer, HttpRequest, refuse
-from mlops_nb.api.project import ServedProject
+from mlops_nb.api.project import Served, ServedProject
 from mlops_nb.api.router import Route, Router
 from mlops_nb.api.table import OPERATIONS
+from mlops_nb.api.upload import UploadPipe
 from mlops_nb.config import Project
 
 T = TypeVar("T")
 
 _THREADS = 8
+_UPLOADS = 32
 _LARGEST_GROUP = 64
 
 
@@ -33,24 +36,34 @@ class _Waiting(NamedTuple):
 class OperationService:
     """Runs the operations of one project for the servers of one event loop.
 
+    Args:
+        served: The project, or the store of a team.
+        on_group: Called with the size of each group of writes, in the thread that writes.
+
     Attributes:
         project: The project with its store; `project.store(create=...)` opens it.
         router: The routes of all operations.
         written: Set after a writing operation, for whoever watches the store.
     """
 
-    def __init__(self, project: Project) -> None:
-        self.project = ServedProject(project)
+    def __init__(self, served: Served | Project, *, on_group: Callable[[int], None] | None = None) -> None:
+        self.project = ServedProject(served)
+        self._on_group = on_group
         self.router = Router(OPERATIONS)
         self.written = asyncio.Event()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mlops-api")
+        # An upload takes as long as its client: slow ones must not keep the others waiting.
+        self._uploads = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="mlops-upload")
+        self._pipes: weakref.WeakSet[UploadPipe] = weakref.WeakSet()
         self._writes: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
 
     async def respond(self, route: Route, request: HttpRequest) -> HttpAnswer:
         """Return the answer to a request; errors are answers too."""
         call = Call(self.project, route, request)
-        if not route.operation.grouped:
+        if route.operation.upload:
+            answer = await asyncio.get_running_loop().run_in_executor(self._uploads, call.respond)
+        elif not route.operation.grouped:
             answer = await self.run(call.respond)
         else:
             if self._writer is None:
@@ -67,8 +80,20 @@ class OperationService:
         """Run something that may wait for the disk in a thread, so that the event loop never does."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
+    async def respond_to_upload(self, route: Route, request: HttpRequest, pipe: UploadPipe) -> HttpAnswer:
+        """Return the answer to an upload whose body comes through a pipe while it is worked on."""
+        self._pipes.add(pipe)
+        request.upload = pipe.as_file()
+        try:
+            return await self.respond(route, request)
+        finally:
+            pipe.stop()
+
     def close(self) -> None:
-        """Let operations that run end, then close the store."""
+        """Break uploads off, let operations that run end, then close the store."""
+        for pipe in list(self._pipes):
+            pipe.fail()
+        self._uploads.shutdown(wait=True, cancel_futures=True)
         if self._writer is not None:
             self._writes.put(None)
             self._writer.join()
@@ -78,6 +103,8 @@ class OperationService:
     def _write(self) -> None:
         while (first := self._writes.get()) is not None:
             group, is_last = self._group(first)
+            if self._on_group is not None:
+                self._on_group(len(group))
             answers = _respond_together(self.project, [waiting.call for waiting in group])
             group[0].answer.get_loop().call_soon_threadsafe(_settle, group, answers)
             if is_last:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from mlops_nb.api.mlflow import artifacts as mlflow_artifacts
+from mlops_nb.api.mlflow import assessments as mlflow_assessments
+from mlops_nb.api.mlflow import direct_transfer as mlflow_direct_transfer
 from mlops_nb.api.mlflow import experiments as mlflow_experiments
 from mlops_nb.api.mlflow import inputs as mlflow_inputs
 from mlops_nb.api.mlflow import logged_models as mlflow_logged_models
@@ -27,9 +29,11 @@ OPERATIONS: tuple[Operation, ...] = (
     *mlflow_runs.OPERATIONS,
     *mlflow_metrics.OPERATIONS,
     *mlflow_artifacts.OPERATIONS,
+    *mlflow_direct_transfer.OPERATIONS,
     *mlflow_inputs.OPERATIONS,
     *mlflow_logged_models.OPERATIONS,
     *mlflow_registered_models.OPERATIONS,
     *mlflow_model_versions.OPERATIONS,
     *mlflow_traces.OPERATIONS,
+    *mlflow_assessments.OPERATIONS,
 )

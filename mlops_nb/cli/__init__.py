@@ -6,8 +6,15 @@ import sys
 
 import click
 
+from mlops_nb.cli.artifacts import artifacts
+from mlops_nb.cli.db import db
+from mlops_nb.cli.experiments import experiments
+from mlops_nb.cli.gc import gc
 from mlops_nb.cli.report import report
+from mlops_nb.cli.runs import runs
+from mlops_nb.cli.server import server
 from mlops_nb.cli.track import doctor, sync, track
+from mlops_nb.cli.transfer import export_group, import_group
 from mlops_nb.errors import MlopsError
 
 
@@ -19,6 +26,9 @@ def commands() -> None:
 
 commands.add_command(track)
 commands.add_command(report)
+commands.add_command(server)
+for command in (experiments, runs, artifacts, import_group, export_group, gc, db):
+    commands.add_command(command)
 commands.add_command(sync)
 commands.add_command(doctor)
 

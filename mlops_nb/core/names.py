@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 import unicodedata
@@ -14,11 +15,13 @@ MAX_PARAM_VALUE = 6000
 MAX_TAG_VALUE = 8000
 MAX_EXPERIMENT_NAME = 500
 MAX_RUN_NAME = 250
+MAX_USER = 256
 
 _KEY = re.compile(r"[\w\-. /:]+")
 _RUN_ID = re.compile(r"[0-9a-zA-Z_-]{1,64}")
 
 
+@functools.lru_cache(maxsize=4096)
 def check_key(key: str, what: str = "metric") -> str:
     """Return `key` if it may name a metric, param or tag.
 

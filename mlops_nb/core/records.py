@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from mlops_nb.core.datasets import ModelOutput, RunInputs
 from mlops_nb.core.run_state import RunStatus
 
 
@@ -36,13 +37,19 @@ class Experiment(Record, frozen=True, kw_only=True):
 
 
 class Metric(Record, frozen=True, kw_only=True):
-    """One point of a metric. `cell` is the index of the ledger's cell execution that logged it."""
+    """One point of a metric. `cell` is the index of the ledger's cell execution that logged it.
+
+    With a `model_id` it is a point of that logged model as well, on the data set where one is named.
+    """
 
     key: str
     value: float
     timestamp: int
     step: int = 0
     cell: int | None = None
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
 
 
 class Artifact(Record, frozen=True, kw_only=True):
@@ -81,7 +88,7 @@ class CellExecution(Record, frozen=True, kw_only=True):
 
 
 class Run(Record, frozen=True, kw_only=True):
-    """A run with its params, tags and the latest point of each metric.
+    """A run with its params, tags, the latest point of each metric, what it read and which models it made.
 
     `revision` grows with every change of the run, store-wide, so that followers can ask for what is new.
     """
@@ -100,6 +107,8 @@ class Run(Record, frozen=True, kw_only=True):
     params: dict[str, str] = {}
     metrics: dict[str, Metric] = {}
     tags: dict[str, str] = {}
+    inputs: RunInputs = RunInputs()
+    outputs: list[ModelOutput] = []
 
     @property
     def parent_id(self) -> str | None:

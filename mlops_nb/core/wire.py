@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from mlops_nb.core.datasets import DatasetInput, ModelOutput, RunInputs
 from mlops_nb.core.events import AnyEvent, MetricLogged
 from mlops_nb.core.records import (
     Artifact,
@@ -92,6 +94,9 @@ class MetricJson(Wire, kw_only=True):
     step: Int64 = 0
     timestamp: Int64
     cell: int | None = None
+    model_id: str | UnsetType | None = UNSET
+    dataset_name: str | UnsetType | None = UNSET
+    dataset_digest: str | UnsetType | None = UNSET
 
 
 class RunJson(Wire, kw_only=True):
@@ -109,6 +114,8 @@ class RunJson(Wire, kw_only=True):
     params: dict[str, str]
     metrics: list[MetricJson]
     tags: dict[str, str]
+    inputs: RunInputs = RunInputs()
+    outputs: list[ModelOutput] = []
 
 
 class RunAnswer(Wire, kw_only=True):
@@ -171,6 +178,19 @@ class BatchRequest(Wire, kw_only=True):
     tags: dict[str, str | None] | None = None
 
 
+class InputsRequest(Wire, kw_only=True):
+    """What a run read: data sets, and logged models by id."""
+
+    run_id: str = ""
+    datasets: list[DatasetInput] | None = None
+    models: list[str] | None = None
+
+
+class OutputsRequest(Wire, kw_only=True):
+    run_id: str = ""
+    models: list[ModelOutput]
+
+
 class EventsRequest(Wire, kw_only=True):
     run_id: str = ""
     source: str
@@ -216,7 +236,10 @@ class CellsAnswer(Wire, kw_only=True):
 
 
 class ArtifactAnswer(Wire, kw_only=True):
+    """What was written; `sha256`, in hex, lets the client see that it is what it sent."""
+
     artifact: Artifact
+    sha256: str | None = None
 
 
 class ArtifactsAnswer(Wire, kw_only=True):
@@ -252,6 +275,9 @@ def metric_to_json(metric: Metric) -> MetricJson:
         step=metric.step,
         timestamp=metric.timestamp,
         cell=metric.cell,
+        model_id=metric.model_id or UNSET,
+        dataset_name=UNSET if metric.dataset_name is None else metric.dataset_name,
+        dataset_digest=UNSET if metric.dataset_digest is None else metric.dataset_digest,
     )
 
 
@@ -267,7 +293,16 @@ def metric_from_json(json: MetricJson) -> Metric:
             value = float_from_json(value)
         except ValueError:
             raise InvalidInput(f"The metric '{json.key}' has the value {value!r}, which is not a number.") from None
-    return Metric(key=json.key, value=value, step=json.step, timestamp=json.timestamp, cell=json.cell)
+    return Metric(
+        key=json.key,
+        value=value,
+        step=json.step,
+        timestamp=json.timestamp,
+        cell=json.cell,
+        model_id=json.model_id or None,
+        dataset_name=None if json.dataset_name is UNSET else json.dataset_name,
+        dataset_digest=None if json.dataset_digest is UNSET else json.dataset_digest,
+    )
 
 
 def run_to_json(run: Run) -> RunJson:
@@ -286,6 +321,8 @@ def run_to_json(run: Run) -> RunJson:
         params=run.params,
         metrics=[metric_to_json(metric) for metric in run.metrics.values()],
         tags=run.tags,
+        inputs=run.inputs,
+        outputs=run.outputs,
     )
 
 
@@ -305,6 +342,8 @@ def run_from_json(json: RunJson) -> Run:
         params=json.params,
         metrics={metric.key: metric_from_json(metric) for metric in json.metrics},
         tags=json.tags,
+        inputs=json.inputs,
+        outputs=json.outputs,
     )
 
 

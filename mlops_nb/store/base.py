@@ -5,28 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from mlops_nb.core.artifacts import ArtifactOwner
+from mlops_nb.core.datasets import DatasetInput, DatasetSummary, ModelOutput
 from mlops_nb.core.events import AnyEvent
 from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.store.files import OwnedFiles
 from mlops_nb.store.logged_models import LoggedModelStore
+from mlops_nb.store.page import MAX_PAGE as MAX_PAGE
+from mlops_nb.store.page import Page as Page
+from mlops_nb.store.purge import Purged, PurgeQuery
 from mlops_nb.store.registry import ModelRegistry
 from mlops_nb.store.traces import TraceStore
+from mlops_nb.store.transfer import StoreExport, StoreImport
 
-T = TypeVar("T")
-
-MAX_PAGE = 50_000
 LEASE_SECONDS = 60.0
-
-
-class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """Some of the results. `token` continues after them; None: there are no more."""
-
-    items: list[T]
-    token: str | None = None
 
 
 class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +46,32 @@ class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle_stage: LifecycleStage | None = LifecycleStage.ACTIVE
     max_results: int = 1000
     page_token: str | None = None
+
+
+class ExperimentQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which experiments, in which order.
+
+    Attributes:
+        filter: In the language of `core.filters`.
+        order_by: Clauses such as `name ASC`. Ties, and all when empty, by last update descending, then id descending.
+        lifecycle_stage: None means deleted and active ones.
+        max_results: At most `MAX_PAGE`.
+        page_token: From the last `Page`.
+    """
+
+    filter: str = ""
+    order_by: list[str] = []
+    lifecycle_stage: LifecycleStage | None = LifecycleStage.ACTIVE
+    max_results: int = 1000
+    page_token: str | None = None
+
+
+class MetricColumns(NamedTuple):
+    """Points of a metric, as columns of the same length."""
+
+    steps: Sequence[int]
+    timestamps: Sequence[int]
+    values: Sequence[float]
 
 
 class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,8 +186,28 @@ class TrackingStore(ABC):
         """Log all of it or nothing. A point that is already there, bit for bit, is stored once.
 
         Raises:
-            NotFound: If the run is not there or deleted.
-            InvalidInput: If a param has another value already.
+            NotFound: If the run or the logged model of a point is not there.
+            InvalidInput: If the run is deleted, a param has another value already, or a point names half a data set.
+        """
+
+    @abstractmethod
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[str] = ()) -> None:
+        """Note the data sets and the logged models, by id, that a run read. What is noted already stays as it is.
+
+        A data set is stored once per experiment, name and digest, as it came first.
+
+        Raises:
+            NotFound: If the run or a model is not there.
+            InvalidInput: If the run is deleted, or a text is too long.
+        """
+
+    @abstractmethod
+    def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
+        """Note the logged models that a run made. Of one that is noted already the step changes.
+
+        Raises:
+            NotFound: If the run or a model is not there.
+            InvalidInput: If the run is deleted.
         """
 
     @abstractmethod
@@ -280,7 +323,24 @@ class TrackingStore(ABC):
 
 
 class ServedStore(TrackingStore):
-    """A store that a server can serve: it also keeps the model registry, logged models and traces."""
+    """A store that a server can serve: it also keeps the model registry, logged models, traces and their files."""
+
+    @abstractmethod
+    def search_experiments(self, query: ExperimentQuery) -> Page[Experiment]:
+        """Return the experiments that fit, with the number of active runs of each.
+
+        Raises:
+            FilterError: If the filter or the order does not parse.
+        """
+
+    @property
+    @abstractmethod
+    def files(self) -> OwnedFiles:
+        """The files of runs, logged models and traces."""
+
+    @abstractmethod
+    def files_changed(self, owner: ArtifactOwner) -> None:
+        """Let followers of a run see that its files are others now. Other owners have no followers."""
 
     @property
     @abstractmethod
@@ -296,3 +356,53 @@ class ServedStore(TrackingStore):
     @abstractmethod
     def traces(self) -> TraceStore:
         """The traces."""
+
+    @property
+    @abstractmethod
+    def importing(self) -> StoreImport:
+        """The way in for what another store has."""
+
+    @abstractmethod
+    def export(self) -> AbstractContextManager[StoreExport]:
+        """Give everything in the store, as it is when the block begins."""
+
+    @abstractmethod
+    def purge(self, query: PurgeQuery) -> Purged:
+        """Remove what was deleted for good, with its files; running runs stay.
+
+        Crash: a run is there whole or not at all; files that were not removed yet go with the next purge.
+
+        Raises:
+            NotFound, InvalidInput: If the query names what is not there or may not go; then nothing has gone.
+        """
+
+    @abstractmethod
+    def dataset_summaries(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
+        """Return the data sets of experiments with what runs read them for, each once, at most 1,000."""
+
+    @abstractmethod
+    def log_model_history(self, run_id: str, entry: Mapping[str, Any]) -> None:
+        """Append a model to the tag in which clients of MLflow 2 keep the models of a run.
+
+        Raises:
+            NotFound: If the run is not there.
+            InvalidInput: If the run is deleted, or the tag holds something else.
+        """
+
+    @abstractmethod
+    def sampled_metric(
+        self, run_ids: Sequence[str], key: str, *, max_points: int, start_step: int | None = None, end_step: int | None = None
+    ) -> dict[str, list[tuple[int, int, float]]]:
+        """Return about `max_points` points of a metric of each run as (step, timestamp, value), in order.
+
+        They lie at even distances between the two steps, both included; the ends and the extremes are always among them.
+        Runs that are not there, or lack the metric, are left out.
+        """
+
+    @abstractmethod
+    def metric_points(self, run_id: str, key: str) -> Iterator[MetricColumns]:
+        """Return all points of a metric, in order, in pieces: there may be more than memory holds.
+
+        Raises:
+            NotFound: When the first piece is taken, if the run is not there.
+        """

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from mlops_nb import config
 from mlops_nb.errors import InvalidInput
-from mlops_nb.store.artifacts import LocalArtifacts
+from mlops_nb.store.artifacts import LocalArtifacts, open_artifacts
 from mlops_nb.store.base import ServedStore, TrackingStore
 
 _TEAM_ARTIFACTS = "mlartifacts"
@@ -18,7 +19,7 @@ def store_path(uri: str) -> Path:
     return Path(unquote(urlsplit(uri).path[1:]))
 
 
-def open_store(uri: str, *, create: bool = True, token: str | None = None, artifact_root: Path | None = None) -> TrackingStore | None:
+def open_store(uri: str, *, create: bool = True, token: str | None = None, artifact_root: str | None = None) -> TrackingStore | None:
     """Open the store that a URI names.
 
     Args:
@@ -26,7 +27,8 @@ def open_store(uri: str, *, create: bool = True, token: str | None = None, artif
             `postgresql://user:password@host:port/database`, or `http(s)://host/prefix`.
         create: Make an embedded store that does not exist yet; with False the answer is then None.
         token: For a tracking server.
-        artifact_root: Where a database keeps the files of its runs; beside a SQLite file, else `mlartifacts`.
+        artifact_root: URI of where a database keeps the files of its runs, see `open_artifacts`. By default what the
+            user has set (`MLOPS_NB_ARTIFACT_ROOT`), else the folder `artifacts` beside a SQLite file, or `mlartifacts`.
 
     Raises:
         InvalidInput: If the URI names no kind of store that we know.
@@ -40,12 +42,13 @@ def open_store(uri: str, *, create: bool = True, token: str | None = None, artif
         if not create and not path.exists():
             return None
         options = dict(parse_qsl(parts.query))
-        return SqlStore.in_file(path, artifact_root=artifact_root, durability=options.get("durability", "full"))
+        root = artifact_root or config.artifact_root(path.parent)
+        return SqlStore.in_file(path, artifact_root=root, durability=options.get("durability", "full"))
     if parts.scheme in ("postgresql", "postgres", "postgresql+psycopg"):
         from mlops_nb.store.sql.postgresql import PostgresDatabase
         from mlops_nb.store.sql.store import SqlStore
 
-        return SqlStore(PostgresDatabase(uri), LocalArtifacts(artifact_root or Path(_TEAM_ARTIFACTS)))
+        return SqlStore(PostgresDatabase(uri), open_artifacts(artifact_root or config.artifact_root() or _TEAM_ARTIFACTS))
     if parts.scheme in ("http", "https"):
         from mlops_nb.store.rest import RestStore
 

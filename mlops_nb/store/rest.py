@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -10,6 +11,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from mlops_nb.core import wire
+from mlops_nb.core.datasets import DatasetInput, ModelOutput
 from mlops_nb.core.events import AnyEvent
 from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
 from mlops_nb.core.run_state import RunStatus
@@ -26,6 +28,9 @@ A = TypeVar("A")
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 _CHUNK = 1 << 20
+_PIECE = 1 << 16  # what a broken connection loses at most
+_RESUMED = 3
+_AS_IT_IS = {"Accept-Encoding": "identity"}  # offsets count the bytes of the file, not of a compressed one
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _encoder = msgspec.json.Encoder()
 
@@ -113,6 +118,12 @@ class RestStore(TrackingStore):
         )
         self._call(wire.Done, "POST", _run(run_id, "/batch"), body=body)
 
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[str] = ()) -> None:
+        self._call(wire.Done, "POST", _run(run_id, "/inputs"), body=wire.InputsRequest(datasets=list(datasets), models=list(models)))
+
+    def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
+        self._call(wire.Done, "POST", _run(run_id, "/outputs"), body=wire.OutputsRequest(models=list(models)))
+
     def search_runs(self, query: RunQuery) -> Page[Run]:
         body = wire.RunSearch(
             experiment_ids=query.experiment_ids,
@@ -174,21 +185,38 @@ class RestStore(TrackingStore):
         return self._call(wire.ArtifactsAnswer, "GET", _run(run_id, "/artifacts"), query=query).artifacts
 
     def read_artifact(self, run_id: str, path: str) -> Iterator[bytes]:
-        response = self._send("GET", _file(run_id, path), stream=True)
-        return self._pieces(response)
+        place = _file(run_id, path)
+        return self._pieces(place, self._send("GET", place, stream=True, headers=_AS_IT_IS))
 
-    def _pieces(self, response: requests.Response) -> Iterator[bytes]:
+    def _pieces(self, place: str, response: requests.Response) -> Iterator[bytes]:
+        """Return the body of an answer. Where the connection breaks, the rest of the same file is asked for."""
         import requests
 
-        with response:
+        tag = response.headers.get("ETag", "")
+        at, failures = 0, 0
+        while True:
             try:
-                yield from response.iter_content(_CHUNK)
+                with response:
+                    for piece in response.iter_content(_PIECE):
+                        at, failures = at + len(piece), 0
+                        yield piece
+                return
             except requests.RequestException as error:
-                raise self._unreachable(error) from error
+                failures += 1
+                if not tag or failures > _RESUMED:
+                    raise self._unreachable(error) from error
+            response = self._send("GET", place, stream=True, headers={**_AS_IT_IS, "Range": f"bytes={at}-", "If-Range": tag})
+            if at and response.status_code != 206:
+                response.close()
+                raise StoreUnreachable("The artifact was replaced while it was read.", hint="Read it again.")
 
     def write_artifact(self, run_id: str, path: str, content: BinaryIO) -> Artifact:
-        response = self._send("PUT", _file(run_id, path), data=_chunks(content))
-        return msgspec.json.decode(response.content, type=wire.ArtifactAnswer).artifact
+        sent = hashlib.sha256()
+        response = self._send("PUT", _file(run_id, path), data=_chunks(content, sent))
+        answer = msgspec.json.decode(response.content, type=wire.ArtifactAnswer)
+        if answer.sha256 not in (None, sent.hexdigest()):
+            raise StoreUnreachable(f"The artifact '{path}' was damaged on its way to {self.base_url}.", hint="Send it again.")
+        return answer.artifact
 
     def delete_artifact(self, run_id: str, path: str) -> None:
         self._call(wire.Done, "DELETE", _file(run_id, path))
@@ -232,10 +260,11 @@ class RestStore(TrackingStore):
         data: bytes | Iterator[bytes] | None = None,
         is_json: bool = False,
         stream: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
         import requests
 
-        headers = {"Content-Type": "application/json"} if is_json else {}
+        headers = {**(headers or {}), **({"Content-Type": "application/json"} if is_json else {})}
         try:
             response = self._session().request(
                 method,
@@ -249,7 +278,7 @@ class RestStore(TrackingStore):
             )
         except requests.RequestException as error:
             raise self._unreachable(error) from error
-        if response.status_code != 200:
+        if response.status_code not in (200, 206):
             raise error_of(self.base_url, response.status_code, response.content)
         return response
 
@@ -306,6 +335,7 @@ def _file(run_id: str, path: str) -> str:
     return _run(run_id, "/artifacts/files/") + "/".join(_part(part) for part in check_artifact_path(path))
 
 
-def _chunks(content: BinaryIO) -> Iterator[bytes]:
+def _chunks(content: BinaryIO, sent: hashlib._Hash) -> Iterator[bytes]:
     while piece := content.read(_CHUNK):
+        sent.update(piece)
         yield piece

@@ -11,15 +11,18 @@ from mlops_nb.errors import (
     InvalidInput,
     MlopsError,
     NotFound,
+    NotSupported,
     PermissionDenied,
     StoreDamaged,
     StoreError,
+    StoreFull,
     StoreUnreachable,
     StoreVersionError,
 )
 
 _BY_CODE: dict[str, type[MlopsError]] = {
-    kind.code: kind for kind in (InvalidInput, NotFound, AlreadyExists, PermissionDenied, StoreUnreachable, StoreDamaged)
+    kind.code: kind
+    for kind in (InvalidInput, NotFound, AlreadyExists, PermissionDenied, NotSupported, StoreUnreachable, StoreFull, StoreDamaged)
 }
 
 

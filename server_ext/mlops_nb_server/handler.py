@@ -5,31 +5,32 @@ Default deny: `prepare` lets nobody through who is not authenticated and authori
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-import tempfile
+import io
+import logging
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import Any, BinaryIO, cast
 
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from mlops_nb.api.http import MAX_JSON_BODY, HttpAnswer, HttpRequest, not_allowed, not_found, refuse
+from mlops_nb.api.http import MAX_JSON_BODY, BodyTooLarge, HttpAnswer, HttpRequest, not_allowed, not_found, refuse
 from mlops_nb.api.operation import Permission
 from mlops_nb.api.router import MethodNotAllowed, Route
+from mlops_nb.api.upload import IN_MEMORY, UploadPipe
 from mlops_nb.errors import MlopsError, PermissionDenied
 from mlops_nb_server.service import Service
 
 AUTH_RESOURCE = "mlops"
-_IN_MEMORY = 1 << 20
-_CHUNK = 1 << 20
 _SAFE = frozenset({"GET", "HEAD"})
 
 
 class ApiHandler(JupyterHandler):
     """Answers every path below the mount."""
 
-    SUPPORTED_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    SUPPORTED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
     auth_resource = AUTH_RESOURCE
 
     def initialize(self, service: Service, mount: str) -> None:
@@ -89,25 +90,22 @@ class ApiHandler(JupyterHandler):
         if self._refusal is not None:
             await self._send(self._refusal)
             return
+        assert self._route is not None
+        await self._send(await self.service.respond(self._route, self._asked(self.request.body)))
+
+    get = head = post = put = patch = delete = _answer
+
+    def _asked(self, body: bytes, upload: BinaryIO | None = None) -> HttpRequest:
         request = self.request
-        asked = HttpRequest(
+        return HttpRequest(
             method=str(request.method),
             query=request.query,
             content_type=request.headers.get("Content-Type", ""),
-            body=self._body(),
-            upload=cast("Any", self._upload()),
+            body=body,
+            upload=upload,
             user=self.current_user.username,
+            headers=request.headers,
         )
-        assert self._route is not None
-        await self._send(await self.service.respond(self._route, asked))
-
-    get = post = put = patch = delete = _answer
-
-    def _body(self) -> bytes:
-        return self.request.body
-
-    def _upload(self) -> IO[bytes] | None:
-        return None
 
     async def _send(self, answer: HttpAnswer) -> None:
         self.set_status(answer.status)
@@ -119,18 +117,22 @@ class ApiHandler(JupyterHandler):
             await self._send_stream(answer.stream)
 
     async def _send_stream(self, pieces: Iterator[bytes]) -> None:
+        self._transforms = []  # a compressed file would be another file, of another length and without ranges
         try:
             while piece := await self.service.run(next, pieces, b""):
                 self.write(piece)
                 await self.flush()  # waits until the client has taken it
+            await self.finish()
         except StreamClosedError:
             self.log.debug("The client left during %s", self.request.path)
         except Exception:
             # Too late for an error answer: cutting the connection tells the client that bytes are missing.
             self.log.exception("Reading %s failed half-way", self.request.path)
             self.detach().close()
-        else:
-            await self.finish()
+        finally:
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                await self.service.run(close)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer errors that Tornado or Jupyter raised outside an operation, as JSON like all others."""
@@ -155,20 +157,25 @@ class ApiHandler(JupyterHandler):
         for name, value in self.settings.get("headers", {}).items():
             self.set_header(name, value)
 
+    def _log(self) -> None:
+        # Jupyter says what succeeded at debug level, and works out the line for that even where nobody reads it.
+        if self.get_status() >= 400 or self.log.isEnabledFor(logging.DEBUG):
+            super()._log()
+
     def compute_etag(self) -> str | None:
         return None
 
 
 @stream_request_body
 class UploadHandler(ApiHandler):
-    """Answers the paths that take files: a body goes to a spooled file as it comes, never whole into memory."""
+    """Answers the paths that take files: a large body is written into the store while it comes, never whole into memory."""
 
     def initialize(self, service: Service, mount: str) -> None:
         super().initialize(service, mount)
-        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed in on_finish
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._at_work = False
+        self._collected: list[bytes] = []
+        self._size = 0
+        self._pipe: UploadPipe | None = None
+        self._working: asyncio.Task[HttpAnswer] | None = None
 
     async def prepare(self) -> None:  # type: ignore[override]
         await super().prepare()
@@ -183,38 +190,44 @@ class UploadHandler(ApiHandler):
     async def data_received(self, chunk: bytes) -> None:
         if self._refusal is not None:
             return
-        self._waiting.append(chunk)
-        self._waiting_bytes += len(chunk)
-        if self._waiting_bytes >= _CHUNK:
-            await self._spill()
+        if self._pipe is not None:
+            await self._pipe.feed(chunk)
+            return
+        self._size += len(chunk)
+        if not self._takes_file:
+            if self._size > MAX_JSON_BODY:
+                self._refusal, self._collected = refuse(BodyTooLarge()), []
+                return
+        elif self._size > IN_MEMORY:
+            await self._begin(self._taken() + chunk)
+            return
+        self._collected.append(chunk)
 
-    async def _spill(self) -> None:
-        data, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
-        try:
-            await self.service.run(self._spool.write, data)
-        except OSError as error:
-            self._refusal = refuse(error)
+    async def _begin(self, data: bytes) -> None:
+        assert self._route is not None
+        self._pipe = UploadPipe()
+        self._working = asyncio.ensure_future(self.service.respond_to_upload(self._route, self._asked(b""), self._pipe))
+        await self._pipe.feed(data)
+
+    def _taken(self) -> bytes:
+        data, self._collected = b"".join(self._collected), []
+        return data
 
     async def _answer(self) -> None:
-        if self._waiting:
-            await self._spill()
-        self._spool.seek(0)
-        self._at_work = True
-        await super()._answer()
+        if self._refusal is not None:
+            await self._send(self._refusal)
+        elif self._pipe is not None and self._working is not None:
+            self._pipe.end()
+            await self._send(await self._working)
+        else:
+            assert self._route is not None
+            data = self._taken()
+            asked = self._asked(b"", io.BytesIO(data)) if self._takes_file else self._asked(data)
+            await self._send(await self.service.respond(self._route, asked))
 
-    get = post = put = patch = delete = _answer
-
-    def _body(self) -> bytes:
-        return b"" if self._takes_file else self._spool.read(MAX_JSON_BODY + 1)
-
-    def _upload(self) -> IO[bytes] | None:
-        return self._spool if self._takes_file else None
-
-    def on_finish(self) -> None:
-        self._spool.close()
-        super().on_finish()
+    get = head = post = put = patch = delete = _answer
 
     def on_connection_close(self) -> None:
-        if not self._at_work:  # else a thread reads it, and `on_finish` follows
-            self._spool.close()
+        if self._pipe is not None:
+            self._pipe.fail()
         super().on_connection_close()

@@ -17,7 +17,7 @@ from tests.postgres import PostgresServer, needs_postgres
 class TestPostgresStore(StoreContract):
     @pytest.fixture
     def store(self, postgres: PostgresServer, tmp_path: Path) -> Iterator[TrackingStore]:
-        store = open_store(postgres.new_database(), artifact_root=tmp_path)
+        store = open_store(postgres.new_database(), artifact_root=str(tmp_path))
         assert store is not None
         yield store
         store.close()

@@ -15,6 +15,7 @@ import requests
 from mlops_nb.core.records import Metric
 from mlops_nb.errors import NotFound, PermissionDenied, StoreUnreachable
 from mlops_nb.store.rest import RestStore
+from tests.contract.inputs_contract import InputsContract
 from tests.contract.store_contract import StoreContract
 
 # A server starts in seconds and the contract has a hundred tests: this extension gives the running server another project.
@@ -62,6 +63,10 @@ def store(swapping: Any, tmp_path: Path) -> Iterator[RestStore]:
 
 class TestRestStore(StoreContract):
     """All of the contract."""
+
+
+class TestInputsOverRest(InputsContract):
+    """What runs read and made."""
 
 
 @pytest.fixture(scope="module")

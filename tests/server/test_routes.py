@@ -12,9 +12,9 @@ import pytest
     [
         "/",
         "/nope",
-        "/api/2.0/mlflow/registered-models/search",
-        "/api/3.0/mlflow/traces/search",
-        "/v1/traces",
+        "/api/2.0/mlflow/webhooks",
+        "/api/2.0/mlflow/unified-traces",
+        "/v1/metrics",
         "/api/v1/",
         "/api/v1/status/",
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mlops_nb.api.mlflow import experiment_search
 from mlops_nb.api.mlflow.wire import (
     Answer,
     Empty,
@@ -22,6 +21,7 @@ from mlops_nb.api.operation import Context, Permission, operation
 from mlops_nb.core.records import Experiment, LifecycleStage
 from mlops_nb.core.wire import ExperimentCreated
 from mlops_nb.errors import InvalidInput, NotFound
+from mlops_nb.store.base import ExperimentQuery
 
 
 class CreateExperiment(Request, kw_only=True):
@@ -76,13 +76,14 @@ def create_experiment(context: Context, request: CreateExperiment) -> Experiment
 @operation("mlflow.experiments.search", ("GET", "POST"), twins("/experiments/search"), permission=Permission.READ)
 def search_experiments(context: Context, request: SearchExperiments) -> ExperimentsAnswer:
     """Search experiments by name, tags and times."""
-    page = experiment_search.search(
-        context.store,
-        filter_text=request.filter or "",
-        order_by=request.order_by or [],
-        stage=view_stage(request.view_type, "view_type"),
-        max_results=page_size(request.max_results, 1000),
-        page_token=request.page_token,
+    page = context.store.search_experiments(
+        ExperimentQuery(
+            filter=request.filter or "",
+            order_by=request.order_by or ["creation_time DESC", "experiment_id ASC"],
+            lifecycle_stage=view_stage(request.view_type, "view_type"),
+            max_results=page_size(request.max_results, 1000),
+            page_token=request.page_token,
+        )
     )
     return ExperimentsAnswer(experiments=[experiment_info(e) for e in page.items], next_page_token=page.token)
 

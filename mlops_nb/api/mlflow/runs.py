@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlops_nb.api.mlflow.run_forms import runs_json
 from mlops_nb.api.mlflow.wire import (
     Answer,
     Empty,
@@ -21,7 +22,7 @@ from mlops_nb.api.mlflow.wire import (
     twins,
     view_stage,
 )
-from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.operation import Context, JsonBytes, Permission, operation
 from mlops_nb.core.records import DEFAULT_EXPERIMENT_ID, TAG_RUN_NAME, LifecycleStage, Metric
 from mlops_nb.core.wire import Int64
 from mlops_nb.errors import InvalidInput, NotFound
@@ -61,6 +62,9 @@ class LogMetric(RunId, kw_only=True):
     value: float
     timestamp: Int64
     step: Int64 | None = None
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
 
 
 class LogParameter(RunId, kw_only=True):
@@ -82,6 +86,9 @@ class BatchMetric(Request, kw_only=True):
     value: float
     timestamp: Int64
     step: Int64 | None = None
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
 
 
 class LogBatch(RunId, kw_only=True):
@@ -150,7 +157,7 @@ def restore_run(context: Context, request: RunId) -> Empty:
 
 
 @operation("mlflow.runs.search", "POST", twins("/runs/search"), permission=Permission.READ)
-def search_runs(context: Context, request: SearchRuns) -> RunsAnswer:
+def search_runs(context: Context, request: SearchRuns) -> JsonBytes[RunsAnswer]:
     """Search the runs of the given experiments."""
     query = RunQuery(
         experiment_ids=request.experiment_ids or [],
@@ -161,14 +168,14 @@ def search_runs(context: Context, request: SearchRuns) -> RunsAnswer:
         page_token=request.page_token or None,
     )
     page = context.store.search_runs(query)
-    return RunsAnswer(runs=[run_form(run) for run in page.items], next_page_token=page.token)
+    return JsonBytes(body=runs_json(page.items, page.token))
 
 
 @operation("mlflow.runs.logMetric", "POST", twins("/runs/log-metric"), permission=Permission.WRITE)
 def log_metric(context: Context, request: LogMetric) -> Empty:
     """Log one point of a metric."""
-    metric = Metric(key=required(request.key, "key"), value=request.value, timestamp=request.timestamp, step=request.step or 0)
-    context.store.log_batch(request.id(), metrics=[metric])
+    required(request.key, "key")
+    context.store.log_batch(request.id(), metrics=[_metric(request)])
     return Empty()
 
 
@@ -203,11 +210,25 @@ def log_batch(context: Context, request: LogBatch) -> Empty:
     _check_limits(len(metrics), len(params), len(tags))
     context.store.log_batch(
         request.id(),
-        metrics=[Metric(key=m.key, value=m.value, timestamp=m.timestamp, step=m.step or 0) for m in metrics],
+        metrics=[_metric(metric) for metric in metrics],
         params=_param_map(params),
         tags=tag_map(tags),
     )
     return Empty()
+
+
+def _metric(point: LogMetric | BatchMetric) -> Metric:
+    if not point.model_id:
+        return Metric(key=point.key, value=point.value, timestamp=point.timestamp, step=point.step or 0)
+    return Metric(
+        key=point.key,
+        value=point.value,
+        timestamp=point.timestamp,
+        step=point.step or 0,
+        model_id=point.model_id,
+        dataset_name=point.dataset_name or None,
+        dataset_digest=point.dataset_digest or None,
+    )
 
 
 def _check_limits(metrics: int, params: int, tags: int) -> None:

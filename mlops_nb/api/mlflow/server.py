@@ -10,13 +10,15 @@ MLFLOW_VERSION = "3.17.2"
 
 
 class ServerInfo(Answer, kw_only=True, omit_defaults=False):
-    """What the server can do beyond the basics: nothing of it, so clients use the plain calls."""
+    """What the server can do beyond the basics."""
 
     store_type: str = "SqlStore"
     workspaces_enabled: bool = False
     trace_archival_enabled: bool = False
     multipart_uploads_enabled: bool = False
     multipart_downloads_enabled: bool = False
+    presigned_upload_run_id_supported: bool = False
+    presigned_upload_model_id_supported: bool = False
 
 
 @operation("mlflow.health", "GET", "/health", permission=Permission.READ)
@@ -34,7 +36,13 @@ def version(context: Context, request: Nothing) -> str:
 @operation("mlflow.serverInfo", "GET", ("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"), permission=Permission.READ)
 def server_info(context: Context, request: Nothing) -> ServerInfo:
     """Return what the server can do."""
-    return ServerInfo()
+    direct = context.store.files.has_direct_transfer
+    return ServerInfo(
+        multipart_uploads_enabled=direct,
+        multipart_downloads_enabled=direct,
+        presigned_upload_run_id_supported=direct,
+        presigned_upload_model_id_supported=direct,
+    )
 
 
 OPERATIONS = (health, version, server_info)

@@ -6,7 +6,9 @@ import math
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from mlops_nb.core.datasets import Dataset, ModelOutput, RunInputs
 from mlops_nb.core.records import Experiment, LifecycleStage, Metric, Run, float_to_json
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput
@@ -99,9 +101,45 @@ class RunData(Answer, kw_only=True):
     tags: list[KeyValue] = []
 
 
+class DatasetForm(Answer, kw_only=True, omit_defaults=False):
+    """A data set; what it lacks is left out."""
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | UnsetType = UNSET
+    profile: str | UnsetType = UNSET
+
+
+class DatasetInputForm(Answer, kw_only=True):
+    tags: list[KeyValue] = []
+    dataset: DatasetForm
+
+
+class ModelInputForm(Answer, kw_only=True):
+    model_id: str
+
+
+class ModelOutputForm(Answer, kw_only=True):
+    model_id: str
+    step: int
+
+
+class InputsForm(Answer, kw_only=True):
+    dataset_inputs: list[DatasetInputForm] = []
+    model_inputs: list[ModelInputForm] = []
+
+
+class OutputsForm(Answer, kw_only=True):
+    model_outputs: list[ModelOutputForm] = []
+
+
 class RunForm(Answer, kw_only=True):
     info: RunInfo
     data: RunData
+    inputs: InputsForm
+    outputs: OutputsForm
 
 
 class RunAnswer(Answer, kw_only=True):
@@ -223,7 +261,36 @@ def run_info(run: Run) -> RunInfo:
 
 def run_form(run: Run) -> RunForm:
     data = RunData(metrics=[metric_info(metric) for metric in run.metrics.values()], params=_pairs(run.params), tags=_pairs(run.tags))
-    return RunForm(info=run_info(run), data=data)
+    return RunForm(info=run_info(run), data=data, inputs=_inputs_form(run.inputs), outputs=_outputs_form(run.outputs))
+
+
+_NO_INPUTS, _NO_OUTPUTS = InputsForm(), OutputsForm()
+
+
+def _inputs_form(inputs: RunInputs) -> InputsForm:
+    if not inputs.datasets and not inputs.models:
+        return _NO_INPUTS
+    return InputsForm(
+        dataset_inputs=[DatasetInputForm(tags=_pairs(one.tags), dataset=_dataset_form(one.dataset)) for one in inputs.datasets],
+        model_inputs=[ModelInputForm(model_id=model_id) for model_id in inputs.models],
+    )
+
+
+def _outputs_form(outputs: list[ModelOutput]) -> OutputsForm:
+    if not outputs:
+        return _NO_OUTPUTS
+    return OutputsForm(model_outputs=[ModelOutputForm(model_id=output.model_id, step=output.step) for output in outputs])
+
+
+def _dataset_form(dataset: Dataset) -> DatasetForm:
+    return DatasetForm(
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type=dataset.source_type,
+        source=dataset.source,
+        schema=UNSET if dataset.schema is None else dataset.schema,
+        profile=UNSET if dataset.profile is None else dataset.profile,
+    )
 
 
 def _pairs(items: dict[str, str]) -> list[KeyValue]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlops_nb.api.operation import Context, Permission, Stream, operation
+from mlops_nb.api.owners import run_owner
 from mlops_nb.api.paths import artifact_file, artifact_folder
 from mlops_nb.core.wire import ArtifactAnswer, ArtifactsAnswer, Done, Wire
 
@@ -28,17 +29,20 @@ def list_artifacts(context: Context, request: ArtifactList) -> ArtifactsAnswer:
     return ArtifactsAnswer(artifacts=found)
 
 
-@operation("artifacts.read", "GET", _FILE, permission=Permission.READ)
+@operation("artifacts.read", ("GET", "HEAD"), _FILE, permission=Permission.READ)
 def read_artifact(context: Context, request: ArtifactPath) -> Stream:
     """Return the bytes of a file."""
     path = artifact_file(request.path)
-    return Stream(chunks=context.store.read_artifact(request.run_id, path), file_name=path)
+    return Stream(file=context.store.files.open(run_owner(context, request.run_id), path), file_name=path)
 
 
 @operation("artifacts.write", "PUT", _FILE, permission=Permission.WRITE, upload=True)
 def write_artifact(context: Context, request: ArtifactPath) -> ArtifactAnswer:
     """Write a file, or replace it."""
-    return ArtifactAnswer(artifact=context.store.write_artifact(request.run_id, artifact_file(request.path), context.upload))
+    owner, upload = run_owner(context, request.run_id), context.upload
+    artifact = context.store.files.write(owner, artifact_file(request.path), upload.as_file(), size=upload.size)
+    context.store.files_changed(owner)
+    return ArtifactAnswer(artifact=artifact, sha256=upload.sha256)
 
 
 @operation("artifacts.delete", "DELETE", _FILE, permission=Permission.WRITE, files=True)

@@ -12,7 +12,9 @@ from mlops_nb.core.wire import (
     BatchRequest,
     ChangesAnswer,
     Done,
+    InputsRequest,
     Lifecycle,
+    OutputsRequest,
     RunAnswer,
     RunCreate,
     RunPatch,
@@ -123,6 +125,20 @@ def log_batch(context: Context, request: BatchRequest) -> Done:
     return Done()
 
 
+@operation("runs.logInputs", "POST", f"{_PATH}/{{run_id}}/inputs", permission=Permission.WRITE)
+def log_inputs(context: Context, request: InputsRequest) -> Done:
+    """Note the data sets and logged models that a run read; what is noted already stays as it is."""
+    context.store.log_inputs(request.run_id, request.datasets or [], request.models or [])
+    return Done()
+
+
+@operation("runs.logOutputs", "POST", f"{_PATH}/{{run_id}}/outputs", permission=Permission.WRITE)
+def log_outputs(context: Context, request: OutputsRequest) -> Done:
+    """Note the logged models that a run made."""
+    context.store.log_outputs(request.run_id, request.models)
+    return Done()
+
+
 @operation("runs.changes", "GET", "/api/v1/changes", permission=Permission.READ)
 def get_changes(context: Context, request: Changes) -> ChangesAnswer:
     """Return the runs that changed after a revision, deleted ones too, oldest change first."""
@@ -133,4 +149,4 @@ def get_changes(context: Context, request: Changes) -> ChangesAnswer:
     return ChangesAnswer(revision=min(request.since, context.store.revision()), runs=[], more=False)
 
 
-OPERATIONS = (search_runs, create_run, get_run, update_run, log_batch, get_changes)
+OPERATIONS = (search_runs, create_run, get_run, update_run, log_batch, log_inputs, log_outputs, get_changes)

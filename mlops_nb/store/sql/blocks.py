@@ -2,7 +2,7 @@
 
 A block holds `BLOCK` points that follow each other by (step, timestamp, bits), or some more where points came late. The
 points after the last block are loose; `seal` makes blocks of them when there are enough. A point that comes late, before
-the end of the last block, joins the block where it falls.
+the end of the last block, joins the block where it falls; a block that has grown to `SEAL_AT` points becomes two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from mlops_nb.store.sql.bits import comparable, from_bits
+from mlops_nb.store.sql.bits import all_from_bits, comparable, from_bits
+from mlops_nb.store.sql.hot import Hot
 from mlops_nb.store.sql.schema import latest_metrics, metric_blocks, metric_points
 
 BLOCK = 1024
@@ -20,6 +21,21 @@ SEAL_AT = 2 * BLOCK
 
 Key = tuple[int, int, int]
 """Where a point stands in its series: (step, timestamp, bits)."""
+
+_BEFORE_ALL = (-(1 << 63), -(1 << 63), -(1 << 63))
+_FOLLOWING = Hot(
+    "SELECT step, timestamp, bits FROM metric_points WHERE run = ? AND key = ? AND (step, timestamp, bits) > (?, ?, ?) "
+    "ORDER BY step, timestamp, bits LIMIT ?"
+)
+_SPANNED = Hot(
+    "SELECT step, timestamp, bits FROM metric_points WHERE run = ? AND key = ? AND (step, timestamp, bits) >= (?, ?, ?) "
+    "AND (step, timestamp, bits) <= (?, ?, ?) ORDER BY step, timestamp, bits"
+)
+_END = Hot(
+    "SELECT last_step, last_timestamp, last_bits FROM metric_blocks WHERE run = ? AND key = ? "
+    "ORDER BY first_step DESC, first_timestamp DESC, first_bits DESC LIMIT 1"
+)
+_LOOSE = Hot("UPDATE latest_metrics SET loose = ? WHERE run = ? AND key = ?")
 
 _p = metric_points.c
 _b = metric_blocks.c
@@ -44,12 +60,12 @@ def seal(c: sa.Connection, run: int, key: int, loose: int) -> None:
     end = last_end(c, run, key)
     rows: list[dict[str, Any]] = []
     while loose >= SEAL_AT:
-        points = c.execute(_after(run, key, end).limit(BLOCK)).all()
-        rows.append({"run": run, "key": key, **_row(_summary([tuple(point) for point in points]))})
-        end = tuple(points[-1])
+        points: list[Key] = _FOLLOWING.rows(c, run, key, *(end or _BEFORE_ALL), BLOCK)
+        rows.append({"run": run, "key": key, **_row(_summary(points))})
+        end = points[-1]
         loose -= len(points)
     c.execute(metric_blocks.insert(), rows)
-    c.execute(latest_metrics.update().where(latest_metrics.c.run == run, latest_metrics.c.key == key).values(loose=loose))
+    _LOOSE.run(c, loose, run, key)
 
 
 def seal_all(c: sa.Connection) -> None:
@@ -61,13 +77,8 @@ def seal_all(c: sa.Connection) -> None:
 
 def last_end(c: sa.Connection, run: int, key: int) -> Key | None:
     """Return where the last block of a series ends, or None where it has no blocks."""
-    found = c.execute(
-        sa.select(_b.last_step, _b.last_timestamp, _b.last_bits)
-        .where(_b.run == run, _b.key == key)
-        .order_by(_b.first_step.desc(), _b.first_timestamp.desc(), _b.first_bits.desc())
-        .limit(1)
-    ).first()
-    return None if found is None else tuple(found)
+    found = _END.rows(c, run, key)
+    return tuple(found[0]) if found else None
 
 
 def join(c: sa.Connection, run: int, key: int, point: Key) -> bool:
@@ -80,18 +91,21 @@ def join(c: sa.Connection, run: int, key: int, point: Key) -> bool:
     before = mine.where(sa.tuple_(*point) >= _FIRST).order_by(*(column.desc() for column in order)).limit(1)
     row = c.execute(before).first() or c.execute(mine.order_by(*order).limit(1)).one()
     block = _block(row)
-    first = min(block.first, point)
-    values = _row(
-        Block(
-            first=first,
-            last=max(block.last, point),
-            points=block.points + 1,
-            low=_extreme(block.low, point, lower=True),
-            high=_extreme(block.high, point, lower=False),
-        )
-    )
     here = sa.and_(_b.run == run, _b.key == key, *(column == value for column, value in zip(order, block.first, strict=True)))
-    c.execute(metric_blocks.update().where(here).values(**values))
+    block = Block(
+        first=min(block.first, point),
+        last=max(block.last, point),
+        points=block.points + 1,
+        low=_extreme(block.low, point, lower=True),
+        high=_extreme(block.high, point, lower=False),
+    )
+    if block.points < SEAL_AT:
+        c.execute(metric_blocks.update().where(here).values(**_row(block)))
+    else:
+        points: list[Key] = _SPANNED.rows(c, run, key, *block.first, *block.last)
+        halves = points[: len(points) // 2], points[len(points) // 2 :]
+        c.execute(metric_blocks.delete().where(here))
+        c.execute(metric_blocks.insert(), [{"run": run, "key": key, **_row(_summary(half))} for half in halves])
     return True
 
 
@@ -112,13 +126,13 @@ def _after(run: int, key: int, end: Key | None) -> sa.Select[Any]:
 
 
 def _summary(points: Sequence[Key]) -> Block:
-    ranked = [point for point in points if comparable(from_bits(point[2])) is not None]
+    ranked = [(value, i) for i, value in enumerate(all_from_bits([point[2] for point in points])) if value == value]  # NaN is no extreme
     return Block(
         first=points[0],
         last=points[-1],
         points=len(points),
-        low=min(ranked, key=_value) if ranked else None,
-        high=max(ranked, key=_value) if ranked else None,
+        low=points[min(ranked)[1]] if ranked else None,
+        high=points[max(ranked)[1]] if ranked else None,
     )
 
 

@@ -6,11 +6,14 @@ import contextlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from mlops_nb.errors import InvalidInput, MlopsError, StoreDamaged, StoreError, StoreUnreachable
+from mlops_nb.store.sql.run_records import RunCache
 
 
 class Database(ABC):
@@ -22,10 +25,13 @@ class Database(ABC):
 
     Args:
         name: What the user calls it in messages; without secrets.
+        driver: The DBAPI module, whose errors hot statements raise as they are.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, driver: ModuleType) -> None:
         self.name = name
+        self._driver = driver
+        self.runs = RunCache()
         self._writing = threading.Lock()
         self._group = threading.local()
 
@@ -41,6 +47,9 @@ class Database(ABC):
     def explain(self, text: str) -> MlopsError:
         """Return the error that stands for a message of the driver, with a remedy."""
 
+    def failed(self, text: str) -> None:
+        """Take note of what the driver said before it is told."""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the connections."""
@@ -51,11 +60,11 @@ class Database(ABC):
         group: _Group | None = getattr(self._group, "current", None)
         with self.translated_errors():
             if group is not None:
-                group.check()
-                yield group.connection
+                with group.part() as connection:
+                    yield connection
                 return
             with self.reader().connect() as connection:
-                yield connection
+                yield connection.execution_options(runs=self.runs)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -79,7 +88,7 @@ class Database(ABC):
             StoreError: If the transaction as a whole failed; then none of the writes has taken effect.
         """
         with self.translated_errors(), self._writing, self._begin() as connection:
-            group = self._group.current = _Group(connection)
+            group = self._group.current = _Group(connection, self)
             try:
                 yield
                 group.check()
@@ -91,6 +100,11 @@ class Database(ABC):
         with self.engine().connect().execution_options(immediate=True) as connection, connection.begin():
             yield connection
 
+    def operational(self, error: BaseException) -> str | None:
+        """Return what the driver said where an error is the database's own and not the caller's, else None."""
+        cause = error.orig if isinstance(error, exc.DBAPIError) else error
+        return str(cause) if isinstance(cause, self._driver.OperationalError) else None
+
     @contextlib.contextmanager
     def translated_errors(self) -> Iterator[None]:
         """Turn the driver's errors into ours."""
@@ -98,20 +112,25 @@ class Database(ABC):
             yield
         except (OverflowError, UnicodeEncodeError) as error:
             raise InvalidInput(f"{self.name} cannot keep a value: {error}.", hint="Whole numbers have 64 bits, text is Unicode.") from error
-        except exc.DataError as error:
-            raise InvalidInput(f"{self.name} cannot keep a value: {error.orig}.", hint="Text holds no NUL.") from error
-        except exc.DBAPIError as error:
-            raise self.explain(str(error.orig)) from error
+        except (exc.DBAPIError, self._driver.Error) as error:
+            cause = error.orig if isinstance(error, exc.DBAPIError) else error
+            if isinstance(cause, self._driver.DataError):
+                raise InvalidInput(f"{self.name} cannot keep a value: {cause}.", hint="Text holds no NUL.") from error
+            self.failed(str(cause))
+            raise self.explain(str(cause)) from error
+        except exc.PendingRollbackError as error:
+            raise _undone() from error
         except exc.TimeoutError as error:
             raise StoreUnreachable(f"{self.name} is too busy: no connection became free.", hint="Try again in a moment.") from error
 
 
 class _Group:
-    """The transaction that writes of one thread share."""
+    """The transaction that reads and writes of one thread share."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, database: Database) -> None:
         self.connection = connection
-        self._broken = False
+        self._database = database
+        self._lost: MlopsError | None = None
 
     @contextlib.contextmanager
     def part(self) -> Iterator[sa.Connection]:
@@ -119,19 +138,39 @@ class _Group:
         self.connection.exec_driver_sql("SAVEPOINT part")
         try:
             yield self.connection
-        except BaseException:
-            try:
-                self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
-                self.connection.exec_driver_sql("RELEASE SAVEPOINT part")
-            except exc.DBAPIError:
-                # A full disk makes SQLite roll back the whole transaction; what came before is gone with it.
-                self._broken = True
+        except BaseException as error:
+            self._undo(error)
             raise
         self.connection.exec_driver_sql("RELEASE SAVEPOINT part")
 
+    def _undo(self, cause: BaseException) -> None:
+        """Undo what a part did. A full disk makes SQLite undo the whole transaction; then all that came before is lost."""
+        try:
+            self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
+            self.connection.exec_driver_sql("RELEASE SAVEPOINT part")
+        except exc.SQLAlchemyError:
+            text = self._database.operational(cause)
+            self._lost = _undone() if text is None else self._database.explain(text)
+
     def check(self) -> None:
-        if self._broken:
-            raise StoreUnreachable("A write that shared the transaction failed, and all of it was undone.", hint="Send it again.")
+        """Raise if the transaction has ended before its time: a commit would then say nothing, and keep nothing."""
+        if self._lost is None and not _is_open(self.connection):
+            self._lost = _undone()
+        if self._lost is not None:
+            raise self._lost
+
+
+def _is_open(connection: sa.Connection) -> bool:
+    if connection.invalidated:
+        return False
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "postgresql":
+        return bool(driver.info.transaction_status.name == "INTRANS")
+    return bool(driver.in_transaction)
+
+
+def _undone() -> StoreUnreachable:
+    return StoreUnreachable("A write that shared the transaction failed, and all of it was undone.", hint="Send it again.")
 
 
 def damaged(name: str, text: str) -> StoreDamaged:

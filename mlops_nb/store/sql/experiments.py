@@ -9,10 +9,13 @@ import sqlalchemy as sa
 from mlops_nb.core.names import MAX_KEY, check_experiment_name
 from mlops_nb.core.records import Experiment, LifecycleStage
 from mlops_nb.errors import AlreadyExists, InvalidInput, NotFound
-from mlops_nb.store.base import MAX_PAGE, Page
-from mlops_nb.store.sql import paging, revision
+from mlops_nb.store.base import MAX_PAGE, ExperimentQuery, Page
+from mlops_nb.store.sql import revision, search
+from mlops_nb.store.sql.hot import Hot
 from mlops_nb.store.sql.schema import experiment_tags, experiments, runs
 from mlops_nb.store.sql.upsert import insert
+
+_STAGE = Hot("SELECT lifecycle_stage FROM experiments WHERE id = ?")
 
 
 def create(c: sa.Connection, name: str, artifact_location: str | None, tags: Mapping[str, str], now: int) -> int:
@@ -47,20 +50,38 @@ def get(c: sa.Connection, experiment_id: str) -> Experiment:
     return found[0]
 
 
+def stage(c: sa.Connection, experiment_id: str) -> LifecycleStage:
+    """Return whether an experiment is deleted, without the rest of it."""
+    found = _STAGE.rows(c, _numeric(experiment_id))
+    if not found:
+        raise NotFound(f"No experiment with id {experiment_id} exists.")
+    return LifecycleStage(found[0][0])
+
+
 def by_name(c: sa.Connection, name: str) -> Experiment | None:
     """Return an experiment by name."""
     found = _load(c, sa.select(experiments).where(experiments.c.name == name))
     return found[0] if found else None
 
 
-def page(c: sa.Connection, stage: LifecycleStage | None, max_results: int, token: str | None) -> Page[Experiment]:
-    """Return a page of experiments, newest first."""
-    limit, offset = paging.bounds(max_results, token, MAX_PAGE)
-    query = sa.select(experiments).order_by(experiments.c.last_update_time.desc(), experiments.c.id.desc())
-    if stage is not None:
-        query = query.where(experiments.c.lifecycle_stage == stage.value)
-    found = _load(c, query.limit(limit + 1).offset(offset))
-    return Page(items=found[:limit], token=paging.next_token(len(found), limit, offset))
+def page(c: sa.Connection, query: ExperimentQuery) -> Page[Experiment]:
+    """Return the page of experiments that a query asks for."""
+    stage = query.lifecycle_stage
+    found = search.select_ids(
+        c,
+        search.EXPERIMENTS,
+        query.filter,
+        query.order_by,
+        where=[] if stage is None else [experiments.c.lifecycle_stage == stage.value],
+        scope=stage,
+        max_results=query.max_results,
+        largest=MAX_PAGE,
+        page_token=query.page_token,
+    )
+    known: dict[int, Experiment] = {}
+    for chunk in search.chunks(found.items):
+        known |= {int(each.experiment_id): each for each in _load(c, sa.select(experiments).where(experiments.c.id.in_(chunk)))}
+    return Page(items=search.in_order(found.items, known), token=found.token)
 
 
 def update(c: sa.Connection, experiment_id: str, name: str | None, stage: LifecycleStage | None, now: int) -> None:
@@ -80,8 +101,11 @@ def update(c: sa.Connection, experiment_id: str, name: str | None, stage: Lifecy
         mine = [row[0] for row in c.execute(sa.select(runs.c.id).where(runs.c.experiment_id == _numeric(experiment_id)))]
         if mine:
             base = revision.following(c, len(mine)) - len(mine)
+            deleted = now if stage is LifecycleStage.DELETED else None
             statement = (
-                runs.update().where(runs.c.id == sa.bindparam("row")).values(lifecycle_stage=stage.value, revision=sa.bindparam("new"))
+                runs.update()
+                .where(runs.c.id == sa.bindparam("row"))
+                .values(lifecycle_stage=stage.value, deleted_time=deleted, revision=sa.bindparam("new"))
             )
             c.execute(statement, [{"row": row, "new": base + number} for number, row in enumerate(mine, start=1)])
     c.execute(experiments.update().where(experiments.c.id == _numeric(experiment_id)).values(**values))

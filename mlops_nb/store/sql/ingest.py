@@ -8,12 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from mlops_nb.core.events import AnyEvent, ArtifactAdded, CellRan, MetricLogged, ParamLogged, RunEnded, RunStarted, TagSet
-from mlops_nb.core.names import clean_run_name, is_run_id
+from mlops_nb.core.names import MAX_USER, clean_run_name, is_run_id
 from mlops_nb.core.records import TAG_RUN_NAME, CellExecution, CellOutcome, LifecycleStage, Metric, float_from_json
 from mlops_nb.core.run_state import RunStatus, is_legal
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.sql import experiments as experiment_rows
-from mlops_nb.store.sql import metrics as metric_rows
+from mlops_nb.store.sql import points as point_rows
 from mlops_nb.store.sql import revision
 from mlops_nb.store.sql import runs as run_rows
 from mlops_nb.store.sql.schema import cells, deliveries, runs
@@ -50,7 +50,7 @@ def _start(c: sa.Connection, run_id: str, event: RunStarted, now: int) -> int:
         if experiment.lifecycle_stage is LifecycleStage.DELETED:
             # What was recorded must be seen: new work in a deleted experiment brings it back.
             experiment_rows.update(c, experiment.experiment_id, None, LifecycleStage.ACTIVE, now)
-    return run_rows.insert_run(c, run_id, number, event.name, event.user, event.ts, lease_at=now)
+    return run_rows.insert_run(c, run_id, number, clean_run_name(event.name), event.user[:MAX_USER], event.ts, lease_at=now)
 
 
 def _apply_all(c: sa.Connection, row: int, events: Sequence[AnyEvent]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _apply_all(c: sa.Connection, row: int, events: Sequence[AnyEvent]) -> dict[s
             columns |= {"status": event.status, "end_time": event.ts, "reason": event.reason}
         else:
             assert isinstance(event, ArtifactAdded)  # its bytes are in place already; the new revision shows them
-    metric_rows.put(c, row, points)
+    point_rows.put(c, row, points)
     run_rows.put_params(c, row, params)
     run_rows.put_tags(c, row, tags)
     _put_cells(c, row, list(ledger.values()))

@@ -1,8 +1,7 @@
-"""Metric points: written in batches, read as history or thinned for charts."""
+"""Reading metric points, as history or thinned for charts."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,103 +11,12 @@ from mlops_nb.core.records import Metric, Series
 from mlops_nb.errors import InvalidInput
 from mlops_nb.store.base import MAX_PAGE, Page
 from mlops_nb.store.sql import blocks, paging
-from mlops_nb.store.sql.bits import comparable, from_bits, to_bits
+from mlops_nb.store.sql.bits import all_from_bits, comparable, from_bits
 from mlops_nb.store.sql.blocks import Block, Key
 from mlops_nb.store.sql.schema import latest_metrics, metric_keys, metric_points
-from mlops_nb.store.sql.upsert import insert
-
-Point = tuple[int, int, int, int | None]
-"""(step, timestamp, bits, cell)."""
 
 _p = metric_points.c
 _l = latest_metrics.c
-_LATEST = ("step", "timestamp", "value", "bits", "cell", "points", "loose")
-_INSERT = metric_points.insert()
-_UPDATE = (
-    latest_metrics.update()
-    .where(_l.run == sa.bindparam("its_run"), _l.key == sa.bindparam("its_key"))
-    .values({name: sa.bindparam(name) for name in _LATEST})
-)
-_KNOWN = sa.select(_l.key, _l.step, _l.timestamp, _l.bits, _l.cell, _l.points, _l.loose)
-
-
-def put(c: sa.Connection, run: int, points: Sequence[Metric]) -> None:
-    """Insert points of a run, each once, and move the latest ones on: by step, then timestamp, then value."""
-    if not points:
-        return
-    ids = key_ids(c, {point.key for point in points})
-    groups: dict[int, list[Point]] = {}
-    for point in points:
-        groups.setdefault(ids[point.key], []).append((point.step, point.timestamp, to_bits(point.value), point.cell))
-    keys = list(groups)
-    mine = _l.key == keys[0] if len(keys) == 1 else _l.key.in_(keys)
-    known = {row[0]: row for row in c.execute(_KNOWN.where(_l.run == run, mine))}
-    fresh: list[dict[str, Any]] = []
-    moved: list[dict[str, Any]] = []
-    for key, group in groups.items():
-        old = known.get(key)
-        newest, count, loose = (None, 0, 0) if old is None else ((old[1], old[2], old[3], old[4]), old[5], old[6])
-        if _follow(newest, group):
-            added, late = len(group), 0
-            fresh += [{"run": run, "key": key, "step": s, "timestamp": t, "bits": b, "cell": cell} for s, t, b, cell in group]
-        else:
-            added, late = _insert_each(c, run, key, group)
-        newest = max(group if newest is None else (newest, *group), key=_rank)
-        step, timestamp, bits, cell = newest
-        values = {"step": step, "timestamp": timestamp, "value": comparable(from_bits(bits)), "bits": bits, "cell": cell}
-        values |= {"its_run": run, "its_key": key, "points": count + added, "loose": loose + added - late}
-        moved.append(values)
-    if fresh:
-        c.execute(_INSERT, fresh)
-    new = [_renamed(values) for values in moved if values["its_key"] not in known]
-    if new:
-        c.execute(latest_metrics.insert(), new)
-    changed = [values for values in moved if values["its_key"] in known]
-    if changed:
-        c.execute(_UPDATE, changed)
-    for values in moved:
-        blocks.seal(c, run, values["its_key"], values["loose"])
-
-
-def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix("its_"): value for name, value in values.items()}
-
-
-def _follow(newest: Point | None, group: Sequence[Point]) -> bool:
-    """Return whether each point comes after the one before it, the first after the newest that is stored: then all are new."""
-    at = (-(1 << 70), 0) if newest is None else newest[:2]
-    for point in group:
-        if point[:2] <= at:
-            return False
-        at = point[:2]
-    return True
-
-
-def _insert_each(c: sa.Connection, run: int, key: int, group: Iterable[Point]) -> tuple[int, int]:
-    """Insert points that may be there already or come late; return how many were new, and how many of these joined a block."""
-    statement = insert(c, metric_points).on_conflict_do_nothing()
-    added = late = 0
-    for step, timestamp, bits, cell in group:
-        row = {"run": run, "key": key, "step": step, "timestamp": timestamp, "bits": bits, "cell": cell}
-        if c.execute(statement, row).rowcount:
-            added += 1
-            late += blocks.join(c, run, key, (step, timestamp, bits))
-    return added, late
-
-
-def _rank(point: Point) -> tuple[int, int, float]:
-    value = comparable(from_bits(point[2]))
-    return point[0], point[1], float("-inf") if value is None else value
-
-
-def key_ids(c: sa.Connection, names: set[str]) -> dict[str, int]:
-    """Return the numbers of metric names; a new name gets one."""
-    known = known_ids(c, names)
-    missing = sorted(names - known.keys())
-    if missing:
-        c.execute(insert(c, metric_keys).on_conflict_do_nothing(), [{"name": name} for name in missing])
-        known |= known_ids(c, missing)
-    return known
 
 
 def known_ids(c: sa.Connection, names: Iterable[str]) -> dict[str, int]:
@@ -129,7 +37,7 @@ def history(c: sa.Connection, run: int, key: str, max_results: int | None, token
     found = rows if limit is None else rows[:limit]
     items = [
         Metric(key=key, value=value, timestamp=row[1], step=row[0], cell=row[3])
-        for row, value in zip(found, _floats([row[2] for row in found]), strict=True)
+        for row, value in zip(found, all_from_bits([row[2] for row in found]), strict=True)
     ]
     more = limit is not None and len(rows) > limit
     return Page(items=items, token=paging.to_token(list(found[-1][:3])) if more else None)
@@ -149,10 +57,6 @@ def _from_token(token: str | None) -> Key | None:
     if len(values) != 3 or not all(isinstance(value, int) for value in values):
         raise InvalidInput(f"Invalid page token {token!r}.", hint="Use next_page_token of the last answer as it is.")
     return values[0], values[1], values[2]
-
-
-def _floats(bits: Sequence[int]) -> tuple[float, ...]:
-    return struct.unpack(f"<{len(bits)}d", struct.pack(f"<{len(bits)}q", *bits))
 
 
 def series(
@@ -228,7 +132,7 @@ def _groups(items: Sequence[Block], size: int) -> Iterator[Sequence[Block]]:
 
 
 def _extremes(bucket: Sequence[Key]) -> list[Key]:
-    values = [comparable(value) for value in _floats([point[2] for point in bucket])]
+    values = [comparable(value) for value in all_from_bits([point[2] for point in bucket])]
     ranked = [(value, i) for i, value in enumerate(values) if value is not None]
     chosen = {0, len(bucket) - 1}
     if ranked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from mlops_nb.errors import MissingDependencyError, MlopsError, StoreUnreachable
+from mlops_nb.errors import MissingDependencyError, MlopsError, StoreFull, StoreUnreachable
 from mlops_nb.store.sql import upgrade
 from mlops_nb.store.sql.database import Database, damaged, unknown
 from mlops_nb.store.sql.schema import SCHEMA_VERSION
@@ -31,11 +31,11 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str) -> None:
         try:
-            import psycopg  # noqa: F401 - the driver, loaded by name below
+            import psycopg
         except ImportError:
             raise MissingDependencyError("psycopg", extra="postgresql", purpose="A PostgreSQL store") from None
         parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
-        super().__init__(parsed.set(drivername="postgresql").render_as_string(hide_password=True))
+        super().__init__(parsed.set(drivername="postgresql").render_as_string(hide_password=True), psycopg)
         self._engine = sa.create_engine(
             parsed,
             pool_size=_POOL,
@@ -75,7 +75,7 @@ class PostgresDatabase(Database):
         if "does not exist" in low and "relation" in low:
             return damaged(name, short)
         if "no space left" in low or "disk full" in low:
-            return StoreUnreachable(f"{name} cannot be written: {short}.", hint="Free some space on the database server.")
+            return StoreFull(f"{name} cannot be written: {short}.", hint="Free some space on the database server.")
         lost = (
             "connection",
             "server closed",

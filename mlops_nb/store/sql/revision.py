@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from mlops_nb.store.sql.schema import store_state
+from mlops_nb.store.sql.hot import Hot
 
-_MINE = store_state.c.name == "revision"
-_CURRENT = sa.select(store_state.c.value).where(_MINE)
-_FOLLOWING = store_state.update().where(_MINE).values(value=store_state.c.value + sa.bindparam("count")).returning(store_state.c.value)
+_CURRENT = Hot("SELECT value FROM store_state WHERE name = 'revision'")
+_FOLLOWING = Hot("UPDATE store_state SET value = value + ? WHERE name = 'revision' RETURNING value")
 
 
 def current(c: sa.Connection) -> int:
     """Return the revision of the last change."""
-    return int(c.execute(_CURRENT).scalar_one())
+    return int(_CURRENT.rows(c)[0][0])
 
 
 def following(c: sa.Connection, count: int = 1) -> int:
     """Return the revision that a change gets; of `count` changes the last one's."""
-    return int(c.execute(_FOLLOWING, {"count": count}).scalar_one())
+    return int(_FOLLOWING.rows(c, count)[0][0])

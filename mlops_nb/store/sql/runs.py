@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -13,21 +14,33 @@ from mlops_nb.core.run_state import RunStatus, check_transition
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.base import StoreStatus
 from mlops_nb.store.sql import experiments as experiment_rows
-from mlops_nb.store.sql import metrics as metric_rows
-from mlops_nb.store.sql import revision
-from mlops_nb.store.sql.bits import from_bits
-from mlops_nb.store.sql.schema import experiments, latest_metrics, metric_keys, params, runs, tags
-from mlops_nb.store.sql.upsert import insert
+from mlops_nb.store.sql import inputs, revision, run_records
+from mlops_nb.store.sql import points as point_rows
+from mlops_nb.store.sql.hot import Hot
+from mlops_nb.store.sql.schema import experiments, runs
 
 _CHUNK = 500
+_INSERT = Hot(
+    'INSERT INTO runs (run_id, experiment_id, name, "user", status, start_time, lifecycle_stage, lease_at, revision) '
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+_STAGE = Hot("SELECT id, lifecycle_stage FROM runs WHERE run_id = ?")
+_PLACE = Hot("SELECT e.id, e.artifact_location FROM runs AS r JOIN experiments AS e ON e.id = r.experiment_id WHERE r.run_id = ?")
+_TOUCH = Hot("UPDATE runs SET revision = ? WHERE id = ?")
+_RENAME = Hot("UPDATE runs SET name = ? WHERE id = ?")
+_PARAM = Hot("SELECT value FROM params WHERE run = ? AND key = ?")
+_PARAMS = Hot("SELECT key, value FROM params WHERE run = ?")
+_PUT_PARAM = Hot("INSERT INTO params (run, key, value) VALUES (?, ?, ?)")
+_PUT_TAG = Hot("INSERT INTO tags (run, key, value) VALUES (?, ?, ?) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value")
+_REMOVE_TAG = Hot("DELETE FROM tags WHERE run = ? AND key = ?")
 
 T = TypeVar("T")
 
 
 def create(c: sa.Connection, experiment_id: str, name: str, user: str, start_time: int, run_tags: Mapping[str, str]) -> Run:
     """Insert a run in state RUNNING."""
-    experiment = experiment_rows.get(c, experiment_id)
-    if experiment.lifecycle_stage is LifecycleStage.DELETED:
+    stage = experiment_rows.stage(c, experiment_id)
+    if stage is LifecycleStage.DELETED:
         raise InvalidInput(f"Experiment {experiment_id} is deleted.", hint="Restore it first.")
     run_id = new_run_id()
     name = clean_run_name(name or run_tags.get(TAG_RUN_NAME, "")) or new_run_name()
@@ -38,43 +51,46 @@ def create(c: sa.Connection, experiment_id: str, name: str, user: str, start_tim
 
 def insert_run(c: sa.Connection, run_id: str, experiment: int, name: str, user: str, start_time: int, lease_at: int | None = None) -> int:
     """Insert the row of a run and return its number."""
-    result = c.execute(
-        runs.insert().values(
-            run_id=run_id,
-            experiment_id=experiment,
-            name=name,
-            user=user,
-            status=RunStatus.RUNNING.value,
-            start_time=start_time,
-            lifecycle_stage=LifecycleStage.ACTIVE.value,
-            lease_at=lease_at,
-            revision=revision.following(c),
-        )
-    )
-    key = result.inserted_primary_key
-    assert key is not None
-    return int(key[0])
+    active, running = LifecycleStage.ACTIVE.value, RunStatus.RUNNING.value
+    values = (run_id, experiment, name, user, running, start_time, active, lease_at, revision.following(c))
+    return int(_INSERT.rows(c, *values)[0][0])
 
 
 def touch(c: sa.Connection, row: int) -> None:
     """Give a run a new revision."""
-    c.execute(runs.update().where(runs.c.id == row).values(revision=revision.following(c)))
+    _TOUCH.run(c, revision.following(c), row)
 
 
 def row_id(c: sa.Connection, run_id: str) -> int:
     """Return the number of a run's row."""
-    found = c.execute(sa.select(runs.c.id).where(runs.c.run_id == run_id)).scalar()
-    if found is None:
+    found = _STAGE.rows(c, run_id)
+    if not found:
         raise _not_found(run_id)
-    return int(found)
+    return int(found[0][0])
 
 
-def experiment_of(c: sa.Connection, run_id: str) -> str:
-    """Return the id of a run's experiment."""
-    found = c.execute(sa.select(runs.c.experiment_id).where(runs.c.run_id == run_id)).scalar()
-    if found is None:
+def active_row(c: sa.Connection, run_id: str) -> int:
+    """Return the number of the row of a run that can be logged to.
+
+    Raises:
+        NotFound: If the run is not there.
+        InvalidInput: If it is deleted.
+    """
+    found = _STAGE.rows(c, run_id)
+    if not found:
         raise _not_found(run_id)
-    return str(found)
+    row, stage = found[0]
+    if stage == LifecycleStage.DELETED.value:
+        raise InvalidInput(f"The run {run_id} must be in the 'active' state. Current state is deleted.", hint="Restore it first.")
+    return int(row)
+
+
+def place_of(c: sa.Connection, run_id: str) -> tuple[str, str]:
+    """Return the id of a run's experiment, and the artifact location of that."""
+    found = _PLACE.rows(c, run_id)
+    if not found:
+        raise _not_found(run_id)
+    return str(found[0][0]), found[0][1]
 
 
 def _not_found(run_id: str) -> NotFound:
@@ -83,10 +99,10 @@ def _not_found(run_id: str) -> NotFound:
 
 def get(c: sa.Connection, run_id: str) -> Run:
     """Return a run by id."""
-    found = load(c, sa.select(runs).where(runs.c.run_id == run_id))
-    if not found:
+    found = run_records.by_id(c, run_id)
+    if found is None:
         raise _not_found(run_id)
-    return found[0]
+    return found
 
 
 def update(
@@ -119,6 +135,8 @@ def update(
         values["end_time"] = end_time
     if lifecycle_stage is not None:
         values["lifecycle_stage"] = lifecycle_stage.value
+        if lifecycle_stage is not run.lifecycle_stage:
+            values["deleted_time"] = time.time_ns() // 1_000_000 if lifecycle_stage is LifecycleStage.DELETED else None
     c.execute(runs.update().where(runs.c.id == row).values(**values))
     return get(c, run_id)
 
@@ -127,12 +145,7 @@ def log_batch(
     c: sa.Connection, run_id: str, points: Sequence[Metric], run_params: Mapping[str, str], run_tags: Mapping[str, str | None]
 ) -> None:
     """Log metrics, params and tags of an active run, all or nothing."""
-    found = c.execute(sa.select(runs.c.id, runs.c.lifecycle_stage).where(runs.c.run_id == run_id)).first()
-    if found is None:
-        raise _not_found(run_id)
-    row, stage = int(found[0]), found[1]
-    if stage == LifecycleStage.DELETED.value:
-        raise InvalidInput(f"The run {run_id} must be in the 'active' state. Current state is deleted.", hint="Restore it first.")
+    row = active_row(c, run_id)
     for key, value in run_params.items():
         check_key(key, "param")
         if len(value) > MAX_PARAM_VALUE:
@@ -149,44 +162,34 @@ def log_batch(
         if text is not None and len(text) > MAX_TAG_VALUE:
             raise InvalidInput(f"The value of tag '{key}' has {len(text)} characters; {MAX_TAG_VALUE} are allowed.")
     put_tags(c, row, run_tags)
-    for point in points:
-        check_key(point.key, "metric")
-    metric_rows.put(c, row, points)
-    values: dict[str, object] = {"revision": revision.following(c)}
-    if run_tags.get(TAG_RUN_NAME):
-        values["name"] = clean_run_name(str(run_tags[TAG_RUN_NAME]))
-    c.execute(runs.update().where(runs.c.id == row).values(**values))
+    for key in {point.key for point in points}:
+        check_key(key, "metric")
+    point_rows.put(c, row, points)
+    if any(point.model_id or point.dataset_name or point.dataset_digest for point in points):
+        inputs.add_model_metrics(c, row, points)
+    if name := run_tags.get(TAG_RUN_NAME):
+        _RENAME.run(c, clean_run_name(name), row)
+    touch(c, row)
 
 
 def put_params(c: sa.Connection, row: int, new: Mapping[str, str]) -> dict[str, str]:
     """Insert params that are not there; return those that have another value already, with that value."""
     if not new:
         return {}
-    present: dict[str, str] = {}
-    for keys in _chunks(list(new)):
-        present.update(
-            (r[0], r[1]) for r in c.execute(sa.select(params.c.key, params.c.value).where(params.c.run == row, params.c.key.in_(keys)))
-        )
-    missing = [{"run": row, "key": key, "value": value} for key, value in new.items() if key not in present]
-    if missing:
-        c.execute(insert(c, params).on_conflict_do_nothing(), missing)
+    if len(new) == 1:
+        (only,) = new
+        found = _PARAM.rows(c, row, only)
+        present = {only: found[0][0]} if found else {}
+    else:
+        present = {key: value for key, value in _PARAMS.rows(c, row) if key in new}
+    _PUT_PARAM.many(c, [(row, key, value) for key, value in new.items() if key not in present])
     return {key: value for key, value in present.items() if value != new[key]}
 
 
 def put_tags(c: sa.Connection, row: int, new: Mapping[str, str | None]) -> None:
     """Set tags; None removes one."""
-    gone = [key for key, value in new.items() if value is None]
-    if gone:
-        c.execute(tags.delete().where(tags.c.run == row, tags.c.key.in_(gone)))
-    kept = [{"run": row, "key": key, "value": value} for key, value in new.items() if value is not None]
-    if kept:
-        statement = insert(c, tags)
-        c.execute(statement.on_conflict_do_update(index_elements=["run", "key"], set_={"value": statement.excluded.value}), kept)
-
-
-def changed(c: sa.Connection, since: int, max_results: int) -> list[Run]:
-    """Return the runs that changed after a revision."""
-    return load(c, sa.select(runs).where(runs.c.revision > since).order_by(runs.c.revision, runs.c.id).limit(max_results))
+    _REMOVE_TAG.many(c, [(row, key) for key, value in new.items() if value is None])
+    _PUT_TAG.many(c, [(row, key, value) for key, value in new.items() if value is not None])
 
 
 def totals(c: sa.Connection) -> StoreStatus:
@@ -199,50 +202,3 @@ def totals(c: sa.Connection) -> StoreStatus:
         ).scalar_one(),
         run_count=c.execute(sa.select(sa.func.count()).select_from(runs).where(runs.c.lifecycle_stage == active)).scalar_one(),
     )
-
-
-def load(c: sa.Connection, query: sa.Select[tuple[object, ...]]) -> list[Run]:
-    """Return the runs of a query over `runs` with their params, tags and latest metrics."""
-    rows = c.execute(query).mappings().all()
-    numbers = [row["id"] for row in rows]
-    run_params: dict[int, dict[str, str]] = {n: {} for n in numbers}
-    run_tags: dict[int, dict[str, str]] = {n: {} for n in numbers}
-    run_metrics: dict[int, dict[str, Metric]] = {n: {} for n in numbers}
-    latest = sa.select(
-        latest_metrics.c.run,
-        metric_keys.c.name,
-        latest_metrics.c.bits,
-        latest_metrics.c.timestamp,
-        latest_metrics.c.step,
-        latest_metrics.c.cell,
-    ).join(metric_keys, metric_keys.c.id == latest_metrics.c.key)
-    for chunk in _chunks(numbers):
-        for owner, key, value in c.execute(sa.select(params).where(params.c.run.in_(chunk))):
-            run_params[owner][key] = value
-        for owner, key, value in c.execute(sa.select(tags).where(tags.c.run.in_(chunk))):
-            run_tags[owner][key] = value
-        for owner, key, bits, timestamp, step, cell in c.execute(latest.where(latest_metrics.c.run.in_(chunk))):
-            run_metrics[owner][key] = Metric(key=key, value=from_bits(bits), timestamp=timestamp, step=step, cell=cell)
-    return [
-        Run(
-            run_id=row["run_id"],
-            experiment_id=str(row["experiment_id"]),
-            name=row["name"],
-            status=RunStatus(row["status"]),
-            start_time=row["start_time"],
-            end_time=row["end_time"],
-            reason=row["reason"],
-            lifecycle_stage=LifecycleStage(row["lifecycle_stage"]),
-            user=row["user"],
-            artifact_uri=f"mlflow-artifacts:/{row['experiment_id']}/{row['run_id']}/artifacts",
-            revision=row["revision"],
-            params=run_params[row["id"]],
-            metrics=run_metrics[row["id"]],
-            tags=run_tags[row["id"]],
-        )
-        for row in rows
-    ]
-
-
-def _chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))

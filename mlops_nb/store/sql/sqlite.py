@@ -6,8 +6,10 @@ a newer one; where only an older one is to be had, the journal is a rollback jou
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 import sqlite3
 import threading
 import types
@@ -17,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from mlops_nb.errors import InvalidInput, MlopsError, StoreDamaged, StoreUnreachable
+from mlops_nb.errors import InvalidInput, MlopsError, StoreDamaged, StoreFull, StoreUnreachable
 from mlops_nb.store.sql import upgrade
 from mlops_nb.store.sql.database import Database, damaged, unknown
 from mlops_nb.store.sql.schema import FIRST_EXPERIMENT, SCHEMA_VERSION, experiments, metadata, store_state
@@ -25,6 +27,9 @@ from mlops_nb.store.sql.schema import FIRST_EXPERIMENT, SCHEMA_VERSION, experime
 BUSY_SECONDS = 60
 _DURABILITY = {"full": "FULL", "normal": "NORMAL"}
 _FIRST_SAFE_WAL = (3, 51, 3)
+_ROOM = 1 << 20
+_UNKNOWN = (-1, -1)
+_FULL_HINT = "Free some space there; it is used again at once, and what was logged waits in the journal."
 
 
 def sqlite_driver() -> types.ModuleType:
@@ -49,20 +54,20 @@ class SqliteDatabase(Database):
     Raises:
         StoreDamaged: If the file is not a database.
         StoreVersionError: If a newer version of mlops_nb wrote it.
+        StoreFull: If its disk is full.
         StoreUnreachable: If it cannot be written.
     """
 
     def __init__(self, path: Path, *, durability: str = "full") -> None:
-        super().__init__(str(path))
+        super().__init__(str(path), sqlite_driver())
         if durability not in _DURABILITY:
             raise InvalidInput(f"durability={durability} is not known.", hint="Use full or normal.")
         self._path = path
         self._synchronous = _DURABILITY[durability]
-        self._driver = sqlite_driver()
         self._journal = "WAL" if self._driver.sqlite_version_info >= _FIRST_SAFE_WAL else "TRUNCATE"
         self._opening = threading.Lock()
         self._engine = self._open()
-        self._file = _identity(path)
+        self._file: tuple[int, int] | None = _identity(path)
 
     def engine(self) -> sa.Engine:
         """Return the engine of the file that has the path now.
@@ -75,6 +80,7 @@ class SqliteDatabase(Database):
                     self._engine.dispose()
                     self._engine = self._open()
                     self._file = _identity(self._path)
+                    self.runs.clear()
         return self._engine
 
     def close(self) -> None:
@@ -89,15 +95,21 @@ class SqliteDatabase(Database):
         )
         event.listen(engine, "connect", self._prepare)
         event.listen(engine, "begin", _begin)
-        with self.translated_errors():
-            try:
+        try:
+            with self.translated_errors():
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 if not path.exists():
                     path.touch(mode=0o600)
-            except OSError as error:
-                raise StoreUnreachable(f"{path} cannot be made: {error.strerror}.", hint="Is the folder writable?") from error
-            if _schema_of(engine) != SCHEMA_VERSION:
-                self._upgrade(engine)
+                if _schema_of(engine) != SCHEMA_VERSION:
+                    self._upgrade(engine)
+        except OSError as error:
+            engine.dispose()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull(f"{path} cannot be made: {error.strerror}.", hint=_FULL_HINT) from error
+            raise StoreUnreachable(f"{path} cannot be made or opened: {error.strerror}.", hint="Is the folder writable?") from error
+        except BaseException:
+            engine.dispose()
+            raise
         return engine
 
     def _prepare(self, connection: Any, _record: Any) -> None:
@@ -108,6 +120,7 @@ class SqliteDatabase(Database):
         cursor.execute(f"PRAGMA synchronous={self._synchronous}")
         cursor.execute("PRAGMA case_sensitive_like=ON")
         cursor.execute("PRAGMA cache_size=-32768")
+        cursor.execute("PRAGMA wal_autocheckpoint=4000")
         cursor.close()
 
     def _upgrade(self, engine: sa.Engine) -> None:
@@ -132,17 +145,25 @@ class SqliteDatabase(Database):
         finally:
             os.close(lock)
 
+    def failed(self, text: str) -> None:
+        # After a failed sync no connection is to be trusted: the next use opens the file anew. Not where the disk is only
+        # full: who reads then could not open it again.
+        if "disk i/o" in text.lower() and not isinstance(self.explain(text), StoreFull):
+            self._file = _UNKNOWN
+
     def explain(self, text: str) -> MlopsError:
         name, low = self.name, text.lower()
-        if "not a database" in low or "malformed" in low or "disk image" in low:
+        if "not a database" in low or "malformed" in low or "disk image" in low or "could not decode" in low:
             return StoreDamaged(
                 f"{name} is not a tracking store, or is damaged ({text}).",
                 hint=f"Move it away (mv '{name}' '{name}.broken') and a new one is made; journals that were not delivered are kept.",
             )
-        if "full" in low or "disk i/o" in low:
-            return StoreUnreachable(
-                f"{name} cannot be written: {text}.", hint="Free some disk space; what was logged waits in the journal."
-            )
+        free = _free_bytes(self._path.parent)
+        # Where there is no room for the WAL's index SQLite speaks of the disk, not of its being full.
+        if "is full" in low or ("disk i/o" in low and free is not None and free < _ROOM):
+            return StoreFull(f"{name} cannot be written: {text}; {free} bytes are free.", hint=_FULL_HINT)
+        if "disk i/o" in low:
+            return StoreUnreachable(f"{name} cannot be read or written: {text}.", hint="Look at the disk: dmesg, and the mount's state.")
         if "readonly" in low or "read-only" in low or "unable to open" in low:
             return StoreUnreachable(
                 f"{name} cannot be opened for writing: {text}.", hint="Check the permissions of the file and its folder."
@@ -160,7 +181,7 @@ class EmptyDatabase(Database):
     """A new database in memory, for answering what a project answers before anything was tracked in it."""
 
     def __init__(self) -> None:
-        super().__init__("the empty store")
+        super().__init__("the empty store", sqlite_driver())
         self._engine = sa.create_engine(
             f"sqlite:///file:empty-{id(self)}?mode=memory&cache=shared&uri=true",
             module=sqlite_driver(),
@@ -205,6 +226,13 @@ def _outside_transaction(engine: sa.Engine, statement: str, *values: str) -> Non
         connection.cursor().execute(statement, values)
     finally:
         connection.close()
+
+
+def _free_bytes(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:  # gone; the error at hand says more
+        return None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -6,19 +6,26 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from mlops_nb.core.artifacts import ArtifactOwner, OwnerKind, artifact_uri
+from mlops_nb.core.datasets import DatasetInput, DatasetSummary, ModelOutput
 from mlops_nb.core.events import AnyEvent
 from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.store.artifacts import LocalArtifacts
-from mlops_nb.store.base import LEASE_SECONDS, Page, RunQuery, ServedStore, StoreStatus
-from mlops_nb.store.sql import experiments, ingest, metrics, revision, runs, search
+from mlops_nb.store.artifacts import ArtifactStore, LocalArtifacts, check_artifact_path, open_artifacts
+from mlops_nb.store.base import LEASE_SECONDS, ExperimentQuery, MetricColumns, Page, RunQuery, ServedStore, StoreStatus
+from mlops_nb.store.files import OwnedFiles
+from mlops_nb.store.purge import Purged, PurgeQuery
+from mlops_nb.store.sql import experiments, exporting, ingest, inputs, metrics, point_stream, purge, revision, run_records, runs, sampling
 from mlops_nb.store.sql.database import Database
+from mlops_nb.store.sql.importing import SqlImport
 from mlops_nb.store.sql.logged_models import SqlLoggedModels
 from mlops_nb.store.sql.registry import SqlRegistry
+from mlops_nb.store.sql.search.run_pages import runs_page
 from mlops_nb.store.sql.sqlite import SqliteDatabase
 from mlops_nb.store.sql.traces import SqlTraces
+from mlops_nb.store.transfer import StoreExport
 
 
 class SqlStore(ServedStore):
@@ -29,18 +36,28 @@ class SqlStore(ServedStore):
         artifacts: Where the files of the runs are.
     """
 
-    def __init__(self, database: Database, artifacts: LocalArtifacts) -> None:
+    def __init__(self, database: Database, artifacts: ArtifactStore) -> None:
         self.database = database
         self._artifacts = artifacts
+        self._files = OwnedFiles(artifacts)
         self._read, self._write = database.read, database.write
         self._registry = SqlRegistry(database)
         self._logged_models = SqlLoggedModels(database)
         self._traces = SqlTraces(database)
+        self._importing = SqlImport(database)
 
     @classmethod
-    def in_file(cls, path: Path, *, artifact_root: Path | None = None, durability: str = "full") -> SqlStore:
-        """Open, or make, the store in a SQLite file; see `SqliteDatabase`. The artifacts are in `artifacts` beside it."""
-        return cls(SqliteDatabase(path, durability=durability), LocalArtifacts(artifact_root or path.parent / "artifacts"))
+    def in_file(cls, path: Path, *, artifact_root: str | None = None, durability: str = "full") -> SqlStore:
+        """Open, or make, the store in a SQLite file; see `SqliteDatabase`.
+
+        The artifacts are at the URI `artifact_root`, else in the folder `artifacts` beside the file.
+        """
+        artifacts = open_artifacts(artifact_root) if artifact_root else LocalArtifacts(path.parent / "artifacts")
+        return cls(SqliteDatabase(path, durability=durability), artifacts)
+
+    @property
+    def files(self) -> OwnedFiles:
+        return self._files
 
     @property
     def registry(self) -> SqlRegistry:
@@ -75,7 +92,12 @@ class SqlStore(ServedStore):
         self, *, lifecycle_stage: LifecycleStage | None = LifecycleStage.ACTIVE, max_results: int = 1000, page_token: str | None = None
     ) -> Page[Experiment]:
         with self._read() as c:
-            return experiments.page(c, lifecycle_stage, max_results, page_token)
+            query = ExperimentQuery(lifecycle_stage=lifecycle_stage, max_results=max_results, page_token=page_token)
+            return experiments.page(c, query)
+
+    def search_experiments(self, query: ExperimentQuery) -> Page[Experiment]:
+        with self._read() as c:
+            return experiments.page(c, query)
 
     def update_experiment(self, experiment_id: str, *, name: str | None = None, lifecycle_stage: LifecycleStage | None = None) -> None:
         with self._write() as c:
@@ -121,19 +143,50 @@ class SqlStore(ServedStore):
         with self._write() as c:
             runs.log_batch(c, run_id, metrics, params or {}, tags or {})
 
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[str] = ()) -> None:
+        with self._write() as c:
+            row = runs.active_row(c, run_id)
+            inputs.add_inputs(c, row, datasets, models)
+            runs.touch(c, row)
+
+    def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
+        with self._write() as c:
+            row = runs.active_row(c, run_id)
+            inputs.add_outputs(c, row, models)
+            runs.touch(c, row)
+
+    def log_model_history(self, run_id: str, entry: Mapping[str, Any]) -> None:
+        with self._write() as c:
+            row = runs.active_row(c, run_id)
+            inputs.add_model_history(c, row, entry)
+            runs.touch(c, row)
+
+    def dataset_summaries(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
+        with self._read() as c:
+            return inputs.summaries(c, experiment_ids)
+
     def search_runs(self, query: RunQuery) -> Page[Run]:
         with self._read() as c:
-            return search.runs_page(c, query)
+            return runs_page(c, query)
 
     def changed_runs(self, since: int, *, max_results: int = 200) -> list[Run]:
         with self._read() as c:
-            return runs.changed(c, since, max_results)
+            return run_records.changed(c, since, max_results)
 
     # -- metrics and the ledger
 
     def metric_history(self, run_id: str, key: str, *, max_results: int | None = None, page_token: str | None = None) -> Page[Metric]:
         with self._read() as c:
             return metrics.history(c, runs.row_id(c, run_id), key, max_results, page_token)
+
+    def sampled_metric(
+        self, run_ids: Sequence[str], key: str, *, max_points: int, start_step: int | None = None, end_step: int | None = None
+    ) -> dict[str, list[tuple[int, int, float]]]:
+        with self._read() as c:
+            return sampling.sampled(c, run_ids, key, max_points, start_step, end_step)
+
+    def metric_points(self, run_id: str, key: str) -> Iterator[MetricColumns]:
+        return point_stream.pieces(self.database, run_id, key)
 
     def series(
         self,
@@ -169,29 +222,49 @@ class SqlStore(ServedStore):
         with self._write() as c:
             return ingest.expire(c, limit)
 
+    # -- in, out and away
+
+    @property
+    def importing(self) -> SqlImport:
+        return self._importing
+
+    def export(self) -> AbstractContextManager[StoreExport]:
+        return exporting.export(self.database)
+
+    def purge(self, query: PurgeQuery) -> Purged:
+        return purge.purge(self.database, self._files, query, now_ms())
+
     # -- artifacts
 
     def list_artifacts(self, run_id: str, path: str = "", *, recursive: bool = False) -> list[Artifact]:
-        return self._artifacts.entries(self._folder(run_id), path, recursive=recursive)
+        return self._files.list(self._owner(run_id), path, recursive=recursive)
 
     def read_artifact(self, run_id: str, path: str) -> Iterator[bytes]:
-        return self._artifacts.read(self._folder(run_id), path)
+        return self._files.read(self._owner(run_id), path)
 
     def write_artifact(self, run_id: str, path: str, content: BinaryIO) -> Artifact:
-        artifact = self._artifacts.write(self._folder(run_id), path, content)
-        with self._write() as c:
-            runs.touch(c, runs.row_id(c, run_id))
+        owner = self._owner(run_id)
+        artifact = self._files.write(owner, path, content)
+        self.files_changed(owner)
         return artifact
 
     def delete_artifact(self, run_id: str, path: str) -> None:
-        self._artifacts.delete(self._folder(run_id), path)
-        with self._write() as c:
-            runs.touch(c, runs.row_id(c, run_id))
+        owner = self._owner(run_id)
+        check_artifact_path(path)
+        self._files.delete(owner, path)
+        self.files_changed(owner)
 
-    def _folder(self, run_id: str) -> tuple[str, ...]:
-        """Return where a run's artifacts are, below the root; asked of the database, never of the client."""
+    def files_changed(self, owner: ArtifactOwner) -> None:
+        if owner.kind is OwnerKind.RUN:
+            with self._write() as c:
+                runs.touch(c, runs.row_id(c, owner.owner_id))
+
+    def _owner(self, run_id: str) -> ArtifactOwner:
+        """Return a run as the owner of its files; where they are is asked of the database, never of the client."""
         with self._read() as c:
-            return (runs.experiment_of(c, run_id), run_id, "artifacts")
+            experiment_id, location = runs.place_of(c, run_id)
+        uri = artifact_uri(location, OwnerKind.RUN, run_id)
+        return ArtifactOwner(kind=OwnerKind.RUN, experiment_id=experiment_id, owner_id=run_id, uri=uri)
 
     # -- itself
 
@@ -205,6 +278,7 @@ class SqlStore(ServedStore):
 
     def close(self) -> None:
         self.database.close()
+        self._artifacts.close()
 
 
 def now_ms() -> int:

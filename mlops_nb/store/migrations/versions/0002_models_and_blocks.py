@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -46,6 +48,14 @@ def upgrade() -> None:
         "store_state",
         sa.Column("name", _string(30), primary_key=True),
         sa.Column("value", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "purged_files",
+        sa.Column("kind", _string(10), primary_key=True),
+        sa.Column("owner_id", _string(64), primary_key=True),
+        sa.Column("experiment_id", _string(20), nullable=False),
+        sa.Column("uri", _text(), nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "datasets",
@@ -164,6 +174,7 @@ def upgrade() -> None:
     )
     op.create_index("model_versions_by_run", "model_versions", ["run_id"])
     op.create_index("model_versions_by_time", "model_versions", ["last_update_time"])
+    op.create_index("model_versions_by_stage", "model_versions", ["model", "stage", "version"])
     op.create_table(
         "model_version_tags",
         sa.Column("version", _big_id(), sa.ForeignKey("model_versions.id"), primary_key=True),
@@ -216,6 +227,21 @@ def upgrade() -> None:
         sa.Column("body", _text(), nullable=False),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "trace_runs",
+        sa.Column("run_id", _string(64), primary_key=True),
+        sa.Column("trace_id", _string(64), primary_key=True),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("trace_runs_by_trace", "trace_runs", ["trace_id", "run_id"])
+    op.add_column("runs", sa.Column("deleted_time", sa.BigInteger))
+    op.execute(
+        sa.text("UPDATE runs SET deleted_time = :now WHERE lifecycle_stage = 'deleted'").bindparams(now=time.time_ns() // 1_000_000)
+    )
+    short = sa.text("length(value) <= 64")
+    op.drop_index("tags_by_key", "tags")
+    op.create_index("tags_by_value", "tags", ["key", "value", "run"], sqlite_where=short, postgresql_where=short)
+    op.create_index("params_by_value", "params", ["key", "value", "run"], sqlite_where=short, postgresql_where=short)
     op.add_column("metric_points", sa.Column("cell", sa.Integer))
     op.add_column("latest_metrics", sa.Column("points", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("latest_metrics", sa.Column("loose", sa.Integer, nullable=False, server_default="0"))
