@@ -400,6 +400,10 @@ class ServedStore(TrackingStore):
         """
 
     @abstractmethod
+    def metric_page(self, run_id: str, key: str, *, max_results: int, page_token: str | None = None) -> tuple[MetricColumns, str | None]:
+        """Return a page of the points of a metric, as `metric_history` does, and the token of the next."""
+
+    @abstractmethod
     def metric_points(self, run_id: str, key: str) -> Iterator[MetricColumns]:
         """Return all points of a metric, in order, in pieces: there may be more than memory holds.
 

@@ -213,10 +213,10 @@ class TestS3(ArtifactStoreContract):
         assert [a.path for a in artifacts.list(("1",), recursive=True)] == ["a"]
         assert "a" in [a.path for a in artifacts.list(("1",))]
 
-    def test_many_files_are_deleted(self, artifacts: ArtifactStore, s3: S3Server) -> None:  # noqa: F811
-        place = artifacts.uri.removeprefix(f"s3://{BUCKET}/")
-        for number in range(1005):
-            s3.client.put_object(Bucket=BUCKET, Key=f"{place}/1/{number}", Body=b"")
+    def test_more_files_are_deleted_than_one_request_takes(self, artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mlops_nb.store.artifacts.s3._MOST_AT_ONCE", 3)
+        for number in range(8):
+            put(artifacts, b"x", "1", str(number))
         artifacts.delete(("1",))
         assert artifacts.list(("1",)) == []
 

@@ -280,3 +280,68 @@ def test_deleted_traces_are_gone_with_their_files(traces: dict[str, Any], jupyte
     assert traces["gone"] in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
     folder = jupyter.project / ".mlops" / "artifacts" / traces["experiment"] / "traces"
     assert not any(folder.rglob("traces.json"))
+
+
+def new_run(jupyter: Any) -> str:
+    answer = jupyter.request("POST", "/api/2.0/mlflow/runs/create", json={"experiment_id": "0"})
+    return str(answer.json()["run"]["info"]["run_id"])
+
+
+def test_models_of_clients_of_mlflow_2_are_kept_in_their_tag(jupyter: Any) -> None:
+    run_id, path = new_run(jupyter), "/api/2.0/mlflow/runs/log-model"
+    model = {"run_id": run_id, "artifact_path": "m", "utc_time_created": "now", "flavors": {"sklearn": {}}}
+    for name in ("m", "n"):
+        body = {"run_id": run_id, "model_json": json.dumps({**model, "artifact_path": name})}
+        assert jupyter.request("POST", path, json=body).json() == {}
+    tags = {tag["key"]: tag["value"] for tag in get_run(jupyter, run_id)["data"]["tags"]}
+    assert [entry["artifact_path"] for entry in json.loads(tags["mlflow.log-model.history"])] == ["m", "n"]
+    for text, words in (("{bad", "not a valid JSON"), ("{}", "missing mandatory fields"), ("[]", "not a JSON object")):
+        answer = jupyter.request("POST", path, json={"run_id": run_id, "model_json": text})
+        assert answer.status_code == 400 and words in answer.json()["message"]
+
+
+def get_run(jupyter: Any, run_id: str) -> dict[str, Any]:
+    run: dict[str, Any] = jupyter.request("GET", "/api/2.0/mlflow/runs/get", params={"run_id": run_id}).json()["run"]
+    return run
+
+
+def test_a_run_shows_its_inputs_and_outputs_in_both_apis(jupyter: Any) -> None:
+    run_id = new_run(jupyter)
+    assert (get_run(jupyter, run_id)["inputs"], get_run(jupyter, run_id)["outputs"]) == ({}, {})
+    model = jupyter.request("POST", "/api/2.0/mlflow/logged-models", json={"experiment_id": "0"}).json()["model"]["info"]["model_id"]
+    data = {"tags": [{"key": "k", "value": "v"}], "dataset": {"name": "d", "digest": "g", "source_type": "s", "source": "{}"}}
+    inputs = {"run_id": run_id, "datasets": [data], "models": [{"model_id": model}]}
+    assert jupyter.request("POST", "/api/2.0/mlflow/runs/log-inputs", json=inputs).json() == {}
+    outputs = {"run_id": run_id, "models": [{"model_id": model, "step": "0"}]}
+    assert jupyter.request("POST", "/api/2.0/mlflow/runs/outputs", json=outputs).json() == {}
+    shown = get_run(jupyter, run_id)
+    assert shown["inputs"] == {"dataset_inputs": [data], "model_inputs": [{"model_id": model}]}
+    assert shown["outputs"] == {"model_outputs": [{"model_id": model, "step": 0}]}
+    ours = jupyter.request("GET", f"/api/v1/runs/{run_id}").json()["run"]
+    assert [one["dataset"]["name"] for one in ours["inputs"]["datasets"]] == ["d"] and ours["inputs"]["models"] == [model]
+    assert ours["outputs"] == [{"model_id": model, "step": 0}]
+    listed = jupyter.request("POST", "/ajax-api/2.0/mlflow/experiments/search-datasets", json={"experiment_ids": ["0"]}).json()
+    assert listed == {"dataset_summaries": [{"experiment_id": "0", "name": "d", "digest": "g"}]}
+
+
+def test_files_of_a_model_are_listed_and_read(jupyter: Any) -> None:
+    info = jupyter.request("POST", "/api/2.0/mlflow/logged-models", json={"experiment_id": "0"}).json()["model"]["info"]
+    root = info["artifact_uri"].removeprefix("mlflow-artifacts:")
+    put = jupyter.request("PUT", f"/api/2.0/mlflow-artifacts/artifacts{root}/folder/a.txt", data=b"hello")
+    assert put.status_code == 200
+    path = f"/api/2.0/mlflow/logged-models/{info['model_id']}/artifacts/directories"
+    assert jupyter.request("GET", path).json()["files"] == [{"path": "folder", "is_dir": True}]
+    inside = jupyter.request("GET", path, params={"artifact_directory_path": "folder"}).json()
+    assert inside == {"root_uri": info["artifact_uri"], "files": [{"path": "folder/a.txt", "is_dir": False, "file_size": 5}]}
+    file = f"/ajax-api/2.0/mlflow/logged-models/{info['model_id']}/artifacts/files"
+    assert jupyter.request("GET", file, params={"artifact_file_path": "folder/a.txt"}).content == b"hello"
+    assert jupyter.request("GET", path, params={"artifact_directory_path": "../x"}).status_code == 400
+    assert jupyter.request("GET", file, params={"artifact_file_path": "none"}).status_code == 404
+    assert jupyter.request("GET", file).status_code == 400
+
+
+def test_spans_that_come_alone_are_refused_in_words_that_clients_know(jupyter: Any) -> None:
+    headers = {"Content-Type": "application/x-protobuf", "x-mlflow-experiment-id": "0"}
+    answer = jupyter.request("POST", "/v1/traces", data=b"\n\x00", headers=headers)
+    assert answer.status_code == 501
+    assert "REST OTLP span logging is not supported" in answer.json()["message"]

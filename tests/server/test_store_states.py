@@ -16,8 +16,8 @@ def test_reading_a_project_without_a_store_answers_empty_and_makes_no_file(start
     assert [e["name"] for e in server.request("GET", "/api/v1/experiments").json()["experiments"]] == ["Default"]
     assert server.request("POST", "/api/2.0/mlflow/runs/search", json={"experiment_ids": ["0"]}).json() == {}
     assert server.request("GET", "/api/v1/changes?since=0").json() == {"revision": 0, "runs": [], "more": False}
-    assert server.request("GET", "/api/v1/runs/x/artifacts").json() == {"artifacts": []}
-    assert server.request("GET", "/api/v1/runs/x").status_code == 404
+    for path in ("/api/v1/runs/x", "/api/v1/runs/x/artifacts", "/api/v1/runs/x/series"):
+        assert server.request("GET", path).json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
     assert not (server.project / ".mlops").exists()
 
     assert server.request("POST", "/api/v1/runs", json={"experiment_id": "0"}).status_code == 200

@@ -8,11 +8,11 @@ from math import isfinite
 
 import msgspec
 
-from mlops_nb.api.mlflow.wire import Answer, MetricInfo, Request, RunId, metric_info, page_size, required, twins
+from mlops_nb.api.mlflow.wire import Answer, MetricInfo, Request, RunId, page_size, required, twins
 from mlops_nb.api.operation import Context, JsonStream, Permission, operation
 from mlops_nb.core.records import float_to_json
 from mlops_nb.errors import InvalidInput, NotFound
-from mlops_nb.store.base import MetricColumns
+from mlops_nb.store.base import MAX_PAGE, MetricColumns
 
 _MOST_RUNS = 100
 _MOST_POINTS = 2500
@@ -76,10 +76,12 @@ def get_history(context: Context, request: GetHistory) -> JsonStream[HistoryAnsw
     key = required(request.metric_key, "metric_key")
     if request.max_results is None and not request.page_token:
         return JsonStream(chunks=_history(key, context.store.metric_points(request.id(), key)))
-    limit = None if request.max_results is None else page_size(request.max_results, 1)
-    page = context.store.metric_history(request.id(), key, max_results=limit, page_token=request.page_token or None)
-    answer = HistoryAnswer(metrics=[metric_info(metric) for metric in page.items], next_page_token=page.token)
-    return JsonStream(chunks=iter((_encoder.encode(answer),)))
+    limit = page_size(request.max_results, MAX_PAGE)
+    points, token = context.store.metric_page(request.id(), key, max_results=limit, page_token=request.page_token or None)
+    body = b"".join(_history(key, [points] if points.steps else []))
+    if token is not None:
+        body = body[:-1] + b',"next_page_token":' + _encoder.encode(token) + b"}"
+    return JsonStream(chunks=iter((body,)))
 
 
 def _history(key: str, pieces: Iterable[MetricColumns]) -> Iterator[bytes]:

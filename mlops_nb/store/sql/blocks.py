@@ -22,7 +22,7 @@ SEAL_AT = 2 * BLOCK
 Key = tuple[int, int, int]
 """Where a point stands in its series: (step, timestamp, bits)."""
 
-_BEFORE_ALL = (-(1 << 63), -(1 << 63), -(1 << 63))
+BEFORE_ALL = (-(1 << 63), -(1 << 63), -(1 << 63))
 _FOLLOWING = Hot(
     "SELECT step, timestamp, bits FROM metric_points WHERE run = ? AND key = ? AND (step, timestamp, bits) > (?, ?, ?) "
     "ORDER BY step, timestamp, bits LIMIT ?"
@@ -60,7 +60,7 @@ def seal(c: sa.Connection, run: int, key: int, loose: int) -> None:
     end = last_end(c, run, key)
     rows: list[dict[str, Any]] = []
     while loose >= SEAL_AT:
-        points: list[Key] = _FOLLOWING.rows(c, run, key, *(end or _BEFORE_ALL), BLOCK)
+        points: list[Key] = _FOLLOWING.rows(c, run, key, *(end or BEFORE_ALL), BLOCK)
         rows.append({"run": run, "key": key, **_row(_summary(points))})
         end = points[-1]
         loose -= len(points)

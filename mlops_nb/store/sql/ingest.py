@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mlops_nb.core.events import AnyEvent, ArtifactAdded, CellRan, MetricLogged, ParamLogged, RunEnded, RunStarted, TagSet
-from mlops_nb.core.names import MAX_USER, clean_run_name, is_run_id
+from mlops_nb.core.names import clean_run_name, is_run_id
 from mlops_nb.core.records import TAG_RUN_NAME, CellExecution, CellOutcome, LifecycleStage, Metric, float_from_json
 from mlops_nb.core.run_state import RunStatus, is_legal
 from mlops_nb.errors import InvalidInput, NotFound
@@ -50,7 +50,7 @@ def _start(c: sa.Connection, run_id: str, event: RunStarted, now: int) -> int:
         if experiment.lifecycle_stage is LifecycleStage.DELETED:
             # What was recorded must be seen: new work in a deleted experiment brings it back.
             experiment_rows.update(c, experiment.experiment_id, None, LifecycleStage.ACTIVE, now)
-    return run_rows.insert_run(c, run_id, number, clean_run_name(event.name), event.user[:MAX_USER], event.ts, lease_at=now)
+    return run_rows.insert_run(c, run_id, number, clean_run_name(event.name), event.user, event.ts, lease_at=now)
 
 
 def _apply_all(c: sa.Connection, row: int, events: Sequence[AnyEvent]) -> dict[str, Any]:

@@ -9,14 +9,23 @@ import sqlalchemy as sa
 
 from mlops_nb.core.records import Metric, Series
 from mlops_nb.errors import InvalidInput
-from mlops_nb.store.base import MAX_PAGE, Page
+from mlops_nb.store.base import MAX_PAGE, MetricColumns, Page
 from mlops_nb.store.sql import blocks, paging
 from mlops_nb.store.sql.bits import all_from_bits, comparable, from_bits
 from mlops_nb.store.sql.blocks import Block, Key
+from mlops_nb.store.sql.hot import Hot
 from mlops_nb.store.sql.schema import latest_metrics, metric_keys, metric_points
 
 _p = metric_points.c
 _l = latest_metrics.c
+_AFTER = Hot(
+    "SELECT step, timestamp, bits, cell FROM metric_points WHERE run = ? AND key = (SELECT id FROM metric_keys WHERE name = ?) "
+    "AND (step, timestamp, bits) > (?, ?, ?) ORDER BY step, timestamp, bits"
+)
+_AFTER_SOME = Hot(
+    "SELECT step, timestamp, bits, cell FROM metric_points WHERE run = ? AND key = (SELECT id FROM metric_keys WHERE name = ?) "
+    "AND (step, timestamp, bits) > (?, ?, ?) ORDER BY step, timestamp, bits LIMIT ?"
+)
 
 
 def known_ids(c: sa.Connection, names: Iterable[str]) -> dict[str, int]:
@@ -28,26 +37,33 @@ def known_ids(c: sa.Connection, names: Iterable[str]) -> dict[str, int]:
 
 def history(c: sa.Connection, run: int, key: str, max_results: int | None, token: str | None) -> Page[Metric]:
     """Return a page of the points of one metric; the token says after which point the next one begins."""
-    key_id = known_ids(c, [key]).get(key)
-    if key_id is None:
-        return Page(items=[])
-    limit = None if max_results is None else paging.limit_of(max_results, MAX_PAGE)
-    query = _points(run, key_id, _from_token(token))
-    rows = c.execute(query if limit is None else query.limit(limit + 1)).all()
-    found = rows if limit is None else rows[:limit]
+    rows, following = _page(c, run, key, None if max_results is None else paging.limit_of(max_results, MAX_PAGE), token)
     items = [
-        Metric(key=key, value=value, timestamp=row[1], step=row[0], cell=row[3])
-        for row, value in zip(found, all_from_bits([row[2] for row in found]), strict=True)
+        Metric(key=key, value=value, timestamp=timestamp, step=step, cell=cell)
+        for (step, timestamp, _, cell), value in zip(rows, all_from_bits([row[2] for row in rows]), strict=True)
     ]
-    more = limit is not None and len(rows) > limit
-    return Page(items=items, token=paging.to_token(list(found[-1][:3])) if more else None)
+    return Page(items=items, token=following)
 
 
-def _points(run: int, key: int, after: Key | None = None) -> sa.Select[Any]:
-    query = sa.select(_p.step, _p.timestamp, _p.bits, _p.cell).where(_p.run == run, _p.key == key)
-    if after is not None:
-        query = query.where(sa.tuple_(_p.step, _p.timestamp, _p.bits) > sa.tuple_(*after))
-    return query.order_by(_p.step, _p.timestamp, _p.bits)
+def columns(c: sa.Connection, run: int, key: str, max_results: int, token: str | None) -> tuple[MetricColumns, str | None]:
+    """Return a page of the points of one metric as columns, and the token of the next."""
+    rows, following = _page(c, run, key, paging.limit_of(max_results, MAX_PAGE), token)
+    if not rows:
+        return MetricColumns((), (), ()), None
+    steps, timestamps, bits, _ = zip(*rows, strict=True)
+    return MetricColumns(steps, timestamps, all_from_bits(bits)), following
+
+
+def _page(c: sa.Connection, run: int, key: str, limit: int | None, token: str | None) -> tuple[list[Any], str | None]:
+    after = _from_token(token) or blocks.BEFORE_ALL
+    if limit is None:
+        return _AFTER.rows(c, run, key, *after), None
+    rows = _AFTER_SOME.rows(c, run, key, *after, limit + 1)
+    return rows[:limit], paging.to_token(list(rows[limit - 1][:3])) if len(rows) > limit else None
+
+
+def _points(run: int, key: int) -> sa.Select[Any]:
+    return sa.select(_p.step, _p.timestamp, _p.bits).where(_p.run == run, _p.key == key).order_by(_p.step, _p.timestamp, _p.bits)
 
 
 def _from_token(token: str | None) -> Key | None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from mlops_nb.core.names import MAX_PARAM_VALUE, MAX_TAG_VALUE, check_key, clean_run_name, new_run_id, new_run_name
+from mlops_nb.core.names import MAX_PARAM_VALUE, MAX_TAG_VALUE, MAX_USER, check_key, clean_run_name, new_run_id, new_run_name
 from mlops_nb.core.records import TAG_RUN_NAME, TAG_USER, LifecycleStage, Metric, Run
 from mlops_nb.core.run_state import RunStatus, check_transition
 from mlops_nb.errors import InvalidInput, NotFound
@@ -52,7 +52,7 @@ def create(c: sa.Connection, experiment_id: str, name: str, user: str, start_tim
 def insert_run(c: sa.Connection, run_id: str, experiment: int, name: str, user: str, start_time: int, lease_at: int | None = None) -> int:
     """Insert the row of a run and return its number."""
     active, running = LifecycleStage.ACTIVE.value, RunStatus.RUNNING.value
-    values = (run_id, experiment, name, user, running, start_time, active, lease_at, revision.following(c))
+    values = (run_id, experiment, name, user[:MAX_USER], running, start_time, active, lease_at, revision.following(c))
     return int(_INSERT.rows(c, *values)[0][0])
 
 

@@ -185,6 +185,10 @@ class SqlStore(ServedStore):
         with self._read() as c:
             return sampling.sampled(c, run_ids, key, max_points, start_step, end_step)
 
+    def metric_page(self, run_id: str, key: str, *, max_results: int, page_token: str | None = None) -> tuple[MetricColumns, str | None]:
+        with self._read() as c:
+            return metrics.columns(c, runs.row_id(c, run_id), key, max_results, page_token)
+
     def metric_points(self, run_id: str, key: str) -> Iterator[MetricColumns]:
         return point_stream.pieces(self.database, run_id, key)
 

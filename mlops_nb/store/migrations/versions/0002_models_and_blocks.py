@@ -235,9 +235,7 @@ def upgrade() -> None:
     )
     op.create_index("trace_runs_by_trace", "trace_runs", ["trace_id", "run_id"])
     op.add_column("runs", sa.Column("deleted_time", sa.BigInteger))
-    op.execute(
-        sa.text("UPDATE runs SET deleted_time = :now WHERE lifecycle_stage = 'deleted'").bindparams(now=time.time_ns() // 1_000_000)
-    )
+    op.execute(sa.text("UPDATE runs SET deleted_time = :now WHERE lifecycle_stage = 'deleted'").bindparams(now=time.time_ns() // 1_000_000))
     short = sa.text("length(value) <= 64")
     op.drop_index("tags_by_key", "tags")
     op.create_index("tags_by_value", "tags", ["key", "value", "run"], sqlite_where=short, postgresql_where=short)
