@@ -87,21 +87,26 @@ def from_body(request: type[msgspec.Struct], body: bytes, path: Mapping[str, str
     Raises:
         InvalidInput: If it is not JSON, or something is missing or of a wrong type.
     """
-    form = _form(request)
-    body = body or b"{}"
-    # The plain spelling decodes straight into the type; the rare ones take the way through a dictionary.
-    if body[:1] == b'"' or any(alias in body for alias in form.alias_bytes):
-        decoded = _convert(request, _rename(_loads(body), form.aliases))
-    else:
-        try:
-            decoded = form.decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise _mistake(error, _loads(body)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            decoded = _convert(request, _loads(body))
+    try:
+        decoded = _decoded(request, body or b"{}")
+    except RecursionError:
+        raise InvalidInput("The body is not JSON that can be read: it is nested too deeply.") from None
     for name, value in path.items():
         setattr(decoded, name, value)
     return decoded
+
+
+def _decoded(request: type[msgspec.Struct], body: bytes) -> Any:
+    form = _form(request)
+    # The plain spelling decodes straight into the type; the rare ones take the way through a dictionary.
+    if body[:1] == b'"' or any(alias in body for alias in form.alias_bytes):
+        return _convert(request, _rename(_loads(body), form.aliases))
+    try:
+        return form.decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _mistake(error, _loads(body)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _convert(request, _loads(body))
 
 
 def _loads(body: bytes) -> Any:
@@ -111,7 +116,7 @@ def _loads(body: bytes) -> Any:
         if isinstance(value, str):
             value = json.loads(value)
         json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidInput(f"The body is not JSON: {error}.") from None
     return value
 

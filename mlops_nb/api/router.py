@@ -11,6 +11,7 @@ from mlops_nb.api.operation import Operation
 from mlops_nb.errors import InvalidInput
 
 _PART = re.compile(r"\{(\w+)(\.\.\.)?\}")
+_REST = re.compile(r"\{(\w+)\.\.\.\}")
 
 
 class Route(NamedTuple):
@@ -30,6 +31,7 @@ class MethodNotAllowed(Exception):
 
 class _Template(NamedTuple):
     pattern: re.Pattern[str]
+    rest: str
     methods: dict[str, Operation]
 
 
@@ -49,7 +51,7 @@ class Router:
                 if "{" not in path:
                     methods = self._literal.setdefault(path, {})
                 else:
-                    methods = templates.setdefault(path, _Template(re.compile(pattern_of(path)), {})).methods
+                    methods = templates.setdefault(path, _Template(re.compile(pattern_of(path)), _rest(path), {})).methods
                 if method in methods:
                     raise ValueError(f"{method} {path} is claimed by '{methods[method].name}' and '{operation.name}'.")
                 methods[method] = operation
@@ -75,7 +77,8 @@ class Router:
             if match is None:
                 continue
             if method in template.methods:
-                return Route(template.methods[method], {name: _decoded(text) for name, text in match.groupdict().items()})
+                parts = {name: _decoded(text, name == template.rest) for name, text in match.groupdict().items()}
+                return Route(template.methods[method], parts)
             allowed |= template.methods.keys()
         if allowed:
             raise MethodNotAllowed(allowed)
@@ -88,7 +91,16 @@ def _choose(methods: Mapping[str, Operation], method: str) -> Operation:
     return methods[method]
 
 
-def _decoded(text: str) -> str:
+def _rest(template: str) -> str:
+    """Return the name of the part that takes the rest of a path, or ""."""
+    found = _REST.search(template)
+    return found[1] if found else ""
+
+
+def _decoded(text: str, is_file: bool) -> str:
+    if is_file:
+        # MLflow's clients send the name `50%af` as it is, and decode what a listing says in this very way.
+        return unquote(text, errors="replace")
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:

@@ -7,6 +7,7 @@ can fail alone; an answer leaves only when the commit behind it has been made.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import weakref
@@ -20,6 +21,9 @@ from mlops_nb.api.router import Route, Router
 from mlops_nb.api.table import OPERATIONS
 from mlops_nb.api.upload import UploadPipe
 from mlops_nb.config import Project
+from mlops_nb.errors import StoreUnreachable
+
+log = logging.getLogger("mlops_nb.api")
 
 T = TypeVar("T")
 
@@ -57,24 +61,37 @@ class OperationService:
         self._pipes: weakref.WeakSet[UploadPipe] = weakref.WeakSet()
         self._writes: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._ending = threading.Lock()
+        self._closing = False
 
     async def respond(self, route: Route, request: HttpRequest) -> HttpAnswer:
         """Return the answer to a request; errors are answers too."""
         call = Call(self.project, route, request)
+        if self._closing:
+            return _stopping()
         if route.operation.upload:
             answer = await asyncio.get_running_loop().run_in_executor(self._uploads, call.respond)
         elif not route.operation.grouped:
             answer = await self.run(call.respond)
         else:
-            if self._writer is None:
-                self._writer = threading.Thread(target=self._write, name="mlops-writer", daemon=True)
-                self._writer.start()
             waiting = _Waiting(call, asyncio.get_running_loop().create_future())
-            self._writes.put(waiting)
+            if not self._hand_in(waiting):
+                return _stopping()
             answer = await waiting.answer
         if route.operation.is_write:
             self.written.set()
         return answer
+
+    def _hand_in(self, waiting: _Waiting) -> bool:
+        """Let the writer take a write; False where it takes none any more, and nobody would ever answer."""
+        with self._ending:
+            if self._closing:
+                return False
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="mlops-writer", daemon=True)
+                self._writer.start()
+            self._writes.put(waiting)
+        return True
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Run something that may wait for the disk in a thread, so that the event loop never does."""
@@ -90,12 +107,14 @@ class OperationService:
             pipe.stop()
 
     def close(self) -> None:
-        """Break uploads off, let operations that run end, then close the store."""
+        """Break uploads off, let operations that run end, then close the store. Requests that come later are refused."""
+        with self._ending:
+            self._closing = True
+            self._writes.put(None)
         for pipe in list(self._pipes):
             pipe.fail()
         self._uploads.shutdown(wait=True, cancel_futures=True)
         if self._writer is not None:
-            self._writes.put(None)
             self._writer.join()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self.project.close()
@@ -103,12 +122,18 @@ class OperationService:
     def _write(self) -> None:
         while (first := self._writes.get()) is not None:
             group, is_last = self._group(first)
-            if self._on_group is not None:
-                self._on_group(len(group))
+            self._count(len(group))
             answers = _respond_together(self.project, [waiting.call for waiting in group])
             group[0].answer.get_loop().call_soon_threadsafe(_settle, group, answers)
             if is_last:
                 return
+
+    def _count(self, size: int) -> None:
+        if self._on_group is not None:
+            try:
+                self._on_group(size)
+            except Exception:  # a figure that cannot be written must not end the thread that all writes wait for
+                log.exception("The size of a group of writes cannot be counted.")
 
     def _group(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
         """Return what waits now, from `first` on, and whether the end was among it."""
@@ -135,6 +160,10 @@ def _respond_together(project: ServedProject, calls: Sequence[Call]) -> list[Htt
             return [call.respond() for call in calls]
     except Exception as error:  # noqa: BLE001 - as in `Call.respond`: `refuse` logs what it does not know
         return [refuse(error) for _ in calls]
+
+
+def _stopping() -> HttpAnswer:
+    return refuse(StoreUnreachable("The server is stopping.", hint="Send it again when it is back."))
 
 
 def _settle(group: Sequence[_Waiting], answers: Sequence[HttpAnswer]) -> None:

@@ -72,13 +72,19 @@ class Supervisor:
 
     def _start(self) -> None:
         process = _forking.Process(target=self._begin)
-        process.start()
+        # Told to end before it has handlers of its own, a new process would take that for a word to this one and live on.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._processes[process.sentinel] = process, time.monotonic()
 
     def _begin(self) -> None:
         """Begin the life of a process: what concerns only the one that supervises is let go of."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
         for end in (self._woken, self._wake, self._alive):
             os.close(end)
         self._work(self._lifeline)

@@ -14,6 +14,7 @@ from mlops_nb.api.mlflow import registered_models as mlflow_registered_models
 from mlops_nb.api.mlflow import runs as mlflow_runs
 from mlops_nb.api.mlflow import server as mlflow_server
 from mlops_nb.api.mlflow import traces as mlflow_traces
+from mlops_nb.api.mlflow import traces_v2 as mlflow_traces_v2
 from mlops_nb.api.operation import Operation
 from mlops_nb.api.v1 import artifacts, experiments, ingest, metrics, runs, status
 
@@ -35,5 +36,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *mlflow_registered_models.OPERATIONS,
     *mlflow_model_versions.OPERATIONS,
     *mlflow_traces.OPERATIONS,
+    *mlflow_traces_v2.OPERATIONS,
     *mlflow_assessments.OPERATIONS,
 )

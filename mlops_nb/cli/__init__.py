@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import click
 
@@ -15,6 +16,7 @@ from mlops_nb.cli.runs import runs
 from mlops_nb.cli.server import server
 from mlops_nb.cli.track import doctor, sync, track
 from mlops_nb.cli.transfer import export_group, import_group
+from mlops_nb.core.formatting import one_line
 from mlops_nb.errors import MlopsError
 
 
@@ -34,9 +36,15 @@ commands.add_command(doctor)
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line on stderr and exit status 1."""
+    """Run the command line; an error of ours or of the file system is one line on stderr and exit status 1."""
     try:
         commands()
     except MlopsError as error:
-        click.echo(f"✗ {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"✗ {' '.join(one_line(message).split())}", err=True)
+    sys.exit(1)

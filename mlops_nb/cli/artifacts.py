@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from mlops_nb.cli.output import output_option, say
-from mlops_nb.cli.stores import tracking_store
+from mlops_nb.cli.stores import RUNS_HINT, tracking_store
 
 if TYPE_CHECKING:
     from mlops_nb.store.base import TrackingStore
@@ -28,7 +28,7 @@ def artifacts() -> None:
 @output_option
 def list_artifacts(run_id: str, artifact_path: str, as_json: bool) -> None:
     """List what is directly in a folder of a run; always JSON."""
-    with tracking_store() as store:
+    with tracking_store(hint=RUNS_HINT) as store:
         found = store.list_artifacts(run_id, artifact_path.strip("/"))
     say([{"path": one.path, "is_dir": one.is_dir, "file_size": one.file_size} for one in found], None, as_json=True)
 
@@ -46,7 +46,7 @@ def download(run_id: str | None, artifact_path: str, artifact_uri: str | None, d
     if (run_id is None) == (artifact_uri is None):
         raise click.UsageError("Give either --run-id or --artifact-uri.")
     owner, path = (str(run_id), artifact_path) if artifact_uri is None else _of_uri(artifact_uri)
-    with tracking_store() as store:
+    with tracking_store(hint=RUNS_HINT) as store:
         store.get_run(owner)
         target = Path(dst_path) if dst_path else Path(tempfile.mkdtemp(prefix="mlops-"))
         place = _fetch(store, owner, path.strip("/"), target)
@@ -71,9 +71,13 @@ def _fetch(store: TrackingStore, run_id: str, path: str, target: Path) -> Path:
 
     listed = store.list_artifacts(run_id, path, recursive=True)
     if not listed and path:
-        return _write(store, run_id, path, target, path.rsplit("/", 1)[-1])
+        try:
+            return _write(store, run_id, path, target, path.rsplit("/", 1)[-1])
+        except NotFound as error:
+            error.hint = f"mlops-nb artifacts list -r {run_id} lists what there is."
+            raise
     if not listed:
-        raise NotFound(f"Run {run_id} has no artifacts.")
+        raise NotFound(f"Run {run_id} has no artifacts.", hint="mlops-nb artifacts log-artifact gives it some.")
     # A folder keeps its name, the root of a run has none.
     base = path.rpartition("/")[0]
     for one in listed:
@@ -107,7 +111,7 @@ def _write(store: TrackingStore, run_id: str, path: str, target: Path, name: str
 @output_option
 def log_artifact(local_file: str, run_id: str, artifact_path: str, as_json: bool) -> None:
     """Keep a copy of a file with a run."""
-    with tracking_store() as store:
+    with tracking_store(hint=RUNS_HINT) as store:
         written = _log(store, run_id, Path(local_file), artifact_path, Path(local_file).name)
     say({"run_id": run_id, "artifacts": [written]}, f"Logged {local_file} as {written} of run {run_id}.", as_json=as_json)
 
@@ -121,7 +125,7 @@ def log_artifacts(local_dir: str, run_id: str, artifact_path: str, as_json: bool
     """Keep copies of all files in a folder with a run."""
     root = Path(local_dir)
     files = sorted(file for file in root.rglob("*") if file.is_file())
-    with tracking_store() as store:
+    with tracking_store(hint=RUNS_HINT) as store:
         store.get_run(run_id)
         written = [_log(store, run_id, file, artifact_path, file.relative_to(root).as_posix()) for file in files]
     say({"run_id": run_id, "artifacts": written}, f"Logged {len(written)} files of {local_dir} to run {run_id}.", as_json=as_json)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlops_nb.cli.output import json_option, moment, output_option, say, table, view_option
-from mlops_nb.cli.stores import tracking_store
+from mlops_nb.cli.stores import EXPERIMENTS_HINT, tracking_store
+from mlops_nb.core.formatting import one_line
 
 if TYPE_CHECKING:
     from mlops_nb.core.records import Experiment
@@ -38,10 +39,10 @@ def create(experiment_name: str, artifact_location: str | None, as_json: bool) -
 @output_option
 def search(view: str, max_results: int | None, as_json: bool) -> None:
     """List experiments."""
-    with tracking_store() as store:
+    with tracking_store(hint=EXPERIMENTS_HINT) as store:
         found = _all(store, view, max_results)
     rows = [(one.experiment_id, one.name, one.run_count, one.artifact_location) for one in found]
-    say(found, table(("Experiment Id", "Name", "Runs", "Artifact Location"), rows), as_json=as_json)
+    say(found, table(("Experiment Id", "Name", "Runs", "Artifact Location"), rows, flexible=1), as_json=as_json)
 
 
 @experiments.command()
@@ -54,23 +55,23 @@ def get(experiment_id: str | None, experiment_name: str | None, as_json: bool) -
 
     if (experiment_id is None) == (experiment_name is None):
         raise click.UsageError("Give either --experiment-id or --experiment-name.")
-    with tracking_store() as store:
+    with tracking_store(hint=EXPERIMENTS_HINT) as store:
         found = store.get_experiment(experiment_id) if experiment_id is not None else store.get_experiment_by_name(str(experiment_name))
     if found is None:
-        raise NotFound(f"There is no experiment '{experiment_name}'.", hint="mlops-nb experiments search --view all lists them.")
+        raise NotFound(f"There is no experiment '{experiment_name}'.", hint=EXPERIMENTS_HINT)
     say(found, _shown(found), as_json=as_json)
 
 
 def _shown(one: Experiment) -> str:
     lines = {
         "Experiment Id": one.experiment_id,
-        "Name": one.name,
+        "Name": one_line(one.name),
         "Artifact Location": one.artifact_location,
         "Lifecycle Stage": one.lifecycle_stage,
         "Creation Time": moment(one.creation_time),
         "Last Update Time": moment(one.last_update_time),
         "Runs": str(one.run_count),
-        "Tags": ", ".join(f"{key}={value}" for key, value in sorted(one.tags.items())),
+        "Tags": one_line(", ".join(f"{key}={value}" for key, value in sorted(one.tags.items()))),
     }
     return "\n".join(f"{name + ':':<18} {value}".rstrip() for name, value in lines.items())
 
@@ -81,7 +82,7 @@ def _shown(one: Experiment) -> str:
 @output_option
 def rename(experiment_id: str, new_name: str, as_json: bool) -> None:
     """Give an active experiment another name."""
-    with tracking_store() as store:
+    with tracking_store(hint=EXPERIMENTS_HINT) as store:
         _check_stage(store, experiment_id, is_deleted=False)
         store.update_experiment(experiment_id, name=new_name)
     say(_changed(experiment_id, name=new_name), f"Experiment {experiment_id} is now '{new_name}'.", as_json=as_json)
@@ -94,7 +95,7 @@ def delete(experiment_id: str, as_json: bool) -> None:
     """Delete an experiment with its runs; `restore` brings it back, `mlops-nb gc` removes it for good."""
     from mlops_nb.core.records import LifecycleStage
 
-    with tracking_store() as store:
+    with tracking_store(hint=EXPERIMENTS_HINT) as store:
         _check_stage(store, experiment_id, is_deleted=False)
         store.update_experiment(experiment_id, lifecycle_stage=LifecycleStage.DELETED)
     say(_changed(experiment_id, lifecycle_stage="deleted"), f"Experiment {experiment_id} is deleted.", as_json=as_json)
@@ -107,7 +108,7 @@ def restore(experiment_id: str, as_json: bool) -> None:
     """Bring a deleted experiment back, with its runs."""
     from mlops_nb.core.records import LifecycleStage
 
-    with tracking_store() as store:
+    with tracking_store(hint=EXPERIMENTS_HINT) as store:
         _check_stage(store, experiment_id, is_deleted=True)
         store.update_experiment(experiment_id, lifecycle_stage=LifecycleStage.ACTIVE)
     say(_changed(experiment_id, lifecycle_stage="active"), f"Experiment {experiment_id} is back.", as_json=as_json)
@@ -122,7 +123,7 @@ def csv(experiment_id: str, filename: str | None, json_flag: bool) -> None:
     from mlops_nb.cli.runs import found_runs
     from mlops_nb.cli.tabular import as_csv, run_rows
 
-    with tracking_store() as store:
+    with tracking_store(hint=EXPERIMENTS_HINT) as store:
         store.get_experiment(experiment_id)
         columns, rows = run_rows(found_runs(store, experiment_id, "active_only"))
     text = None if json_flag else as_csv(columns, rows)

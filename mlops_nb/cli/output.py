@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import functools
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import click
 
+from mlops_nb.core.formatting import fitted, one_line, padded, width
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+_SHOWN = 5
+_GAP = 2
+_NARROWEST = 12
 
 VIEWS = ("active_only", "deleted_only", "all")
 
@@ -50,12 +58,31 @@ def say(value: Any, text: str | None, *, as_json: bool) -> None:
         click.echo(text)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows under headers, the columns aligned."""
-    cells = [list(headers), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+def complain(problems: Sequence[str]) -> None:
+    """Tell on stderr what could not be done, the first ones in full."""
+    for problem in problems[:_SHOWN]:
+        click.echo(f"✗ {one_line(problem)}", err=True)
+    if len(problems) > _SHOWN:
+        click.echo(f"✗ and {len(problems) - _SHOWN} more; --json lists them all", err=True)
+
+
+def terminal_columns() -> int | None:
+    """Return how wide the terminal is; None: the answer goes to a program or a file."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, flexible: int) -> str:
+    """Return rows under headers, the columns aligned; on a terminal the flexible column gives way to fit them in."""
+    cells = [list(headers), *([one_line(str(cell)) for cell in row] for row in rows)]
+    widths = [max(width(row[i]) for row in cells) for i in range(len(headers))]
+    columns = terminal_columns()
+    if columns is not None:
+        surplus = sum(widths) + _GAP * (len(widths) - 1) - columns
+        widths[flexible] = max(widths[flexible] - max(surplus, 0), min(widths[flexible], _NARROWEST))
+        for row in cells:
+            row[flexible] = fitted(row[flexible], widths[flexible])
+    lines = [(" " * _GAP).join(map(padded, row, widths)).rstrip() for row in cells]
+    return "\n".join([lines[0], (" " * _GAP).join("-" * size for size in widths), *lines[1:]])
 
 
 def moment(milliseconds: int | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Report a run, or compare several.")
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option("--markdown", "-m", type=click.Path(dir_okay=False, path_type=Path), help="Write Markdown here.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one HTML file here.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlops_nb.cli.output import moment, output_option, say, table, view_option
-from mlops_nb.cli.stores import tracking_store
+from mlops_nb.cli.stores import EXPERIMENTS_HINT, RUNS_HINT, tracking_store
 
 if TYPE_CHECKING:
     from mlops_nb.core.records import Run
@@ -57,7 +57,7 @@ def create(
         raise click.UsageError("Give either --experiment-id or --experiment-name.")
     pairs = _pairs(tags) | ({TAG_NOTE: description} if description else {}) | ({TAG_PARENT: parent_run_id} if parent_run_id else {})
     checked = {key: check_tag(key, value) for key, value in pairs.items()}
-    with tracking_store(create=True) as store:
+    with tracking_store(create=True, hint=EXPERIMENTS_HINT) as store:
         if parent_run_id is not None:
             store.get_run(parent_run_id)
         number = experiment_id if experiment_id is not None else _experiment(store, str(experiment_name))
@@ -92,11 +92,11 @@ def list_runs(experiment_id: str, view: str, as_json: bool) -> None:
     """List the runs of an experiment, the newest first."""
     from mlops_nb.core.wire import run_to_json
 
-    with tracking_store() as store:
+    with tracking_store(hint=EXPERIMENTS_HINT) as store:
         store.get_experiment(experiment_id)
         found = found_runs(store, experiment_id, view)
     rows = [(moment(run.start_time), run.name, run.run_id) for run in found]
-    say([run_to_json(run) for run in found] if as_json else None, table(("Date", "Name", "ID"), rows), as_json=as_json)
+    say([run_to_json(run) for run in found] if as_json else None, table(("Date", "Name", "ID"), rows, flexible=1), as_json=as_json)
 
 
 @runs.command()
@@ -106,7 +106,7 @@ def describe(run_id: str, as_json: bool) -> None:
     """Show a run with its params, tags and latest metrics; always JSON."""
     from mlops_nb.core.wire import run_to_json
 
-    with tracking_store() as store:
+    with tracking_store(hint=RUNS_HINT) as store:
         run = store.get_run(run_id)
     say(run_to_json(run), None, as_json=True)
 
@@ -133,7 +133,7 @@ def _move(run_id: str, *, to_deleted: bool) -> None:
     from mlops_nb.core.records import LifecycleStage
     from mlops_nb.errors import InvalidInput
 
-    with tracking_store() as store:
+    with tracking_store(hint=RUNS_HINT) as store:
         stage = store.get_run(run_id).lifecycle_stage
         if (stage is LifecycleStage.DELETED) is to_deleted:
             remedy = f"mlops-nb runs restore --run-id {run_id}" if to_deleted else "There is nothing to restore."

@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
+from mlops_nb.cli.unsupported import unsupported
+from mlops_nb.core.artifacts import PROXY_SCHEME
 from mlops_nb.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mlops_nb.api.gate import Access
     from mlops_nb.api.project import Served
 
+_DATABASES = ("sqlite:///", "postgresql://", "postgres://", "postgresql+psycopg://")
+_ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?/?", re.ASCII)
+_PREFIX = re.compile(r"[\w.~-]+(?:/[\w.~-]+)*", re.ASCII)
+_NOT_HERE = {
+    "--registry-store-uri URI": "Models are in the same database as runs: leave it out.",
+    "--read-replica-backend-store-uri URI": "All is read from --backend-store-uri: leave it out.",
+    "--no-serve-artifacts": "All files go through the server; an experiment with a place of its own: mlops-nb experiments create -l URI.",
+    "--artifacts-only": "Every server serves runs and files: leave it out.",
+    "--disable-security-middleware": "Say what to allow: --allowed-hosts '*', --cors-allowed-origins ORIGIN, --no-token.",
+    "--x-frame-options VALUE": "The server has no pages that could be framed: leave it out.",
+    "--gunicorn-opts TEXT": "It runs on uvicorn: --workers, --log-level; encryption and limits belong to a proxy before it.",
+    "--waitress-opts TEXT": "It runs on uvicorn: --workers, --log-level; encryption and limits belong to a proxy before it.",
+    "--uvicorn-opts TEXT": "Give --workers and --log-level; encryption and limits belong to a proxy before it.",
+    "--dev": "Give --log-level debug.",
+    "--app-name NAME": "Users come in by tokens: --token-file, and --read-token-file for those who only read.",
+    "--trace-archival-config PATH": "Traces stay in the store until they are deleted: leave it out.",
+    "--secrets-cache-ttl SECONDS": "It keeps no secrets: leave it out.",
+    "--secrets-cache-max-size NUMBER": "It keeps no secrets: leave it out.",
+    "--workspace-store-uri URI": "It has no workspaces: run a server for each team, with a database of its own.",
+    "--enable-workspaces": "It has no workspaces: run a server for each team, with a database of its own.",
+}
 _ENV_TOKEN = "MLOPS_NB_SERVER_TOKEN"
 _ENV_READ_TOKEN = "MLOPS_NB_SERVER_READ_TOKEN"
 _TEMPORARY = "-"
@@ -25,13 +50,21 @@ def _names(name: str, mlflow: str = "") -> list[str]:
     return [f"MLOPS_NB_SERVER_{name}", f"MLFLOW_{mlflow or name}"]
 
 
-@click.command(context_settings={"show_default": True})
-@click.option("--host", default="127.0.0.1", envvar=_names("HOST"), help="Listen on this address; 0.0.0.0 is all of them.")
+@click.command(context_settings={"show_default": True, "help_option_names": ["--help"]})
+@click.option("-h", "--host", default="127.0.0.1", envvar=_names("HOST"), help="Listen on this address; 0.0.0.0 is all of them.")
 @click.option("-p", "--port", default=5000, type=click.IntRange(0, 65535), envvar=_names("PORT"), help="0 takes any free one.")
 @click.option(
     "--backend-store-uri", metavar="URI", envvar=_names("BACKEND_STORE_URI"), help="sqlite:/// or postgresql://; else the project's."
 )
 @click.option("--artifacts-destination", metavar="URI", envvar=_names("ARTIFACTS_DESTINATION"), help="Where the files of runs are kept.")
+@click.option(
+    "--default-artifact-root",
+    metavar="URI",
+    envvar=_names("DEFAULT_ARTIFACT_ROOT"),
+    help="The same: all files go through the server, and clients need no access to the place.",
+)
+@click.option("--serve-artifacts", is_flag=True, hidden=True, expose_value=False)
+@click.option("--disable-workspaces", is_flag=True, hidden=True, expose_value=False)
 @click.option("-w", "--workers", default=1, type=click.IntRange(1, 64), envvar=_names("WORKERS"), help="Processes that answer.")
 @click.option("--base-path", "--static-prefix", metavar="PATH", default="", envvar=_names("BASE_PATH", "STATIC_PREFIX"), help="As /mlops.")
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=f"A token a line; or {_ENV_TOKEN}.")
@@ -57,11 +90,13 @@ def _names(name: str, mlflow: str = "") -> list[str]:
 @click.option(
     "--log-level", default="info", type=click.Choice(["critical", "error", "warning", "info", "debug"]), envvar="MLOPS_NB_SERVER_LOG_LEVEL"
 )
+@unsupported(_NOT_HERE)
 def server(
     host: str,
     port: int,
     backend_store_uri: str | None,
     artifacts_destination: str | None,
+    default_artifact_root: str | None,
     workers: int,
     base_path: str,
     token_file: Path | None,
@@ -75,6 +110,8 @@ def server(
     """Serve a tracking store to a team, and to MLflow's clients.
 
     Whoever asks needs a token. Without one given, a server that only this machine reaches makes one and says it.
+
+    The options of `mlflow server` that are not here say what to do instead.
     """
     from mlops_nb.api.asgi import Mount
     from mlops_nb.api.processes import Settings, serve
@@ -86,8 +123,8 @@ def server(
     access = _access(
         host, (*tokens, *([made] if made else [])), _tokens(read_token_file, _ENV_READ_TOKEN), allowed_hosts, cors_allowed_origins
     )
-    served = _served(backend_store_uri, artifacts_destination)
-    prefix = base_path.strip("/")
+    served = _served(backend_store_uri, _files(artifacts_destination, default_artifact_root))
+    prefix = _prefix(base_path)
     folder = Path(expose_prometheus) if expose_prometheus not in (None, _TEMPORARY) else None
     settings = Settings(
         mount=Mount(served=served, access=access, base_path=f"/{prefix}" if prefix else "", count=expose_prometheus is not None),
@@ -126,7 +163,30 @@ def _access(host: str, tokens: tuple[str, ...], read_tokens: tuple[str, ...], ho
     names, any_address = default_hosts(host)
     if hosts is not None:
         names, any_address = _listed(hosts), False
-    return Access(tokens=tokens, read_tokens=read_tokens, hosts=names, any_address=any_address, origins=_listed(origins or ""))
+        if not names:
+            raise InvalidInput("--allowed-hosts names no host.", hint="Give names with commas between them, or leave it out.")
+    sites = _listed(origins or "")
+    for site in sites:
+        if site != "*" and not _ORIGIN.fullmatch(site):
+            raise InvalidInput(f"--cors-allowed-origins: '{site}' is no origin.", hint="Write https://host or https://host:port.")
+    return Access(tokens=tokens, read_tokens=read_tokens, hosts=names, any_address=any_address, origins=sites)
+
+
+def _prefix(base_path: str) -> str:
+    prefix = base_path.strip("/")
+    if prefix and not _PREFIX.fullmatch(prefix):
+        raise InvalidInput(f"'{base_path}' can be no part of an address.", hint="Use letters, digits and -._~ between '/'.")
+    return prefix
+
+
+def _files(destination: str | None, root: str | None) -> str | None:
+    """Return where the files of runs are kept."""
+    if root is None or root == destination or urlsplit(root).scheme == PROXY_SCHEME:
+        return destination
+    if destination is not None:
+        hint = "Leave out --default-artifact-root: all files go through the server to --artifacts-destination."
+        raise InvalidInput(f"The files of runs cannot be both at {destination} and at {root}.", hint=hint)
+    return root
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -140,6 +200,14 @@ def _served(store_uri: str | None, artifact_root: str | None) -> Served:
     from mlops_nb.config import find_project
 
     if store_uri:
+        if not store_uri.startswith(_DATABASES):
+            from mlops_nb.api.project import without_password
+
+            if "://" not in store_uri and Path(store_uri).exists():
+                hint = f"Is it MLflow's? mlops-nb import mlflow {store_uri}"
+            else:
+                hint = "Use sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/database."
+            raise InvalidInput(f"--backend-store-uri {without_password(store_uri)} is no database that mlops_nb knows.", hint=hint)
         return Served(store_uri=store_uri, artifact_root=artifact_root)
     return msgspec.structs.replace(Served.of(find_project()), artifact_root=artifact_root)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlops_nb.cli.output import terminal_columns
+
 if TYPE_CHECKING:
     from mlops_nb.core.records import Run
 
@@ -30,7 +32,7 @@ def list_runs(query: tuple[str, ...], sort: str | None, number: int, experiment:
 
     order = [order_clause(sort)] if sort else []
     runs = fluent.search_runs(" ".join(query), order_by=order, max_results=number, experiment=experiment)
-    click.echo(_json(runs) if as_json else cards.runs_bundle(runs)["text/plain"])
+    click.echo(_json(runs) if as_json else cards.runs_bundle(runs, columns=terminal_columns())["text/plain"])
 
 
 @track.command("show")
@@ -84,7 +86,7 @@ def restore_run(run: str) -> None:
     fluent.restore_run(run)
 
 
-@click.command()
+@click.command(short_help="Deliver what is left in the journals.")
 def sync() -> None:
     """Deliver what processes that are gone have left in the journals."""
     from mlops_nb.tracking.recovery import recover

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from mlops_nb.cli.output import output_option, say
+from mlops_nb.cli.output import complain, output_option, say
 from mlops_nb.cli.stores import FILES_HELP, STORE_HELP, served_store
 
 if TYPE_CHECKING:
@@ -93,11 +94,12 @@ def import_tensorboard(
 
 def _answer(done: Imported, as_json: bool) -> None:
     say(done, done.told(), as_json=as_json)
-    for problem in done.problems:
-        click.echo(f"✗ {problem}", err=True)
+    complain(done.problems)
+    if done.problems:
+        sys.exit(1)
 
 
-@click.group("export")
+@click.group("export", short_help="Take everything out: open files, or for MLflow.")
 def export_group() -> None:
     """Take everything out: as open files, or as a database of MLflow's.
 
@@ -123,6 +125,7 @@ def export_files(folder: str, no_artifacts: bool, backend_store_uri: str | None,
         manifest = export_open_files(store, folder, files=not no_artifacts)
     rows = sum(manifest.tables.values())
     say(manifest, f"{rows} rows in {len(manifest.tables)} tables and {manifest.files} files are in {folder}.", as_json=as_json)
+    complain(manifest.problems)
 
 
 @export_group.command("mlflow")
@@ -143,3 +146,4 @@ def export_mlflow(file: str, no_artifacts: bool, backend_store_uri: str | None, 
     with served_store(backend_store_uri, artifacts_destination) as store:
         done = export_mlflow_database(store, file, files=not no_artifacts)
     say(done, f"{done.runs} runs with {done.points} points are in {file}.", as_json=as_json)
+    complain(done.problems)

@@ -1,11 +1,54 @@
-"""Numbers and durations as people read them: the same in cards, reports and on the command line."""
+"""Numbers, durations and texts as people read them: the same in cards, reports and on the command line."""
 
 from __future__ import annotations
 
 import math
+import unicodedata
 
 # Outside of these sizes a number is written with a power of ten.
 SMALL, LARGE = 1e-4, 1e15
+
+
+# Directions of writing that a text could turn around for what stands beside it.
+_TURNS = "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+_CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
+_PLAIN = str.maketrans(_CONTROLS, " " * len(_CONTROLS), _TURNS)
+
+
+def one_line(text: str) -> str:
+    """Return text without control characters: it stays on its line and gives a terminal no commands."""
+    return text.translate(_PLAIN)
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fitted(text: str, columns: int) -> str:
+    """Return a text that takes so many columns at most; what was cut off is an ellipsis."""
+    if width(text) <= columns:
+        return text
+    kept, taken = "", 0
+    for character in text:
+        taken += _columns(character)
+        if taken > columns - 1:
+            break
+        kept += character
+    return kept + "…"
+
+
+def padded(text: str, columns: int) -> str:
+    """Return a text with blanks behind it up to so many columns."""
+    return text + " " * (columns - width(text))
 
 
 def format_number(value: float | None, *, decimals: int | None = None, signed: bool = False) -> str:

@@ -15,7 +15,7 @@ from html import escape
 from typing import Any
 
 from mlops_nb.core.comparison import RunComparison
-from mlops_nb.core.formatting import format_duration, format_number
+from mlops_nb.core.formatting import fitted, format_duration, format_number, one_line, padded, width
 from mlops_nb.core.records import Run, Series
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.core.selectors import lower_is_better
@@ -41,6 +41,8 @@ _COLOURS = {
 }
 _MAIN_METRICS = 3
 _SHOWN = 40
+_NAME_COLUMNS, _VALUE_COLUMNS = 24, 16
+_ALWAYS = 5
 
 
 def main_metrics(keys: Sequence[str]) -> list[str]:
@@ -69,7 +71,8 @@ def run_bundle(run: Run, series: Sequence[Series] = ()) -> Bundle:
     curves = {s.key: s for s in series}
     rows = [(key, format_number(value), _sparkline(curves[key]) if key in curves else "") for key, value in sorted(values.items())]
     tags = {k: v for k, v in sorted(run.tags.items()) if k != "mlflow.runName"}
-    text = [card["text/plain"], *(f"  {key} = {value}" for key, value, _ in rows), *(f"  {k}: {v}" for k, v in sorted(run.params.items()))]
+    text = [card["text/plain"], *(f"  {key} = {value}" for key, value, _ in rows)]
+    text += [one_line(f"  {k}: {v}") for k, v in sorted(run.params.items())]
     tables = _table(["metric", "last", ""], [(escape(k), escape(v), spark) for k, v, spark in rows[:_SHOWN]])
     tables += _table(["param", "value"], [(escape(k), escape(v[:200])) for k, v in sorted(run.params.items())[:_SHOWN]])
     tables += _table(["tag", "value"], [(escape(k), escape(v[:200])) for k, v in list(tags.items())[:_SHOWN]])
@@ -89,7 +92,7 @@ def _card(
     shown = [f"{key} {format_number(metrics[key])}" for key in main_metrics(list(metrics))]
     settings = " ".join(f"{key}={value[:30]}" for key, value in list(params.items())[:6])
     facts = [status.value.lower(), format_duration(elapsed), *shown, settings, f"{experiment} / {run_id[:8]}" if experiment else run_id[:8]]
-    text = f"{GLYPHS[status]} {name} " + " · ".join(fact for fact in facts if fact)
+    text = one_line(f"{GLYPHS[status]} {name} " + " · ".join(fact for fact in facts if fact))
     if reason:
         text += f"\n  {reason}"
     colour = _COLOURS[status]
@@ -102,8 +105,8 @@ def _card(
     return {"text/plain": text, "text/html": html}
 
 
-def runs_bundle(runs: Sequence[Run]) -> Bundle:
-    """Return runs as a table, with the metrics and params that most of them have."""
+def runs_bundle(runs: Sequence[Run], *, columns: int | None = None) -> Bundle:
+    """Return runs as a table, with the metrics and params that most of them have; of the text what fits in so many columns."""
     if not runs:
         text = "No runs here yet. Start one: %track start"
         return {"text/plain": text, "text/html": f"<div>{escape(text)}</div>"}
@@ -125,8 +128,13 @@ def runs_bundle(runs: Sequence[Run]) -> Bundle:
                 *(run.params.get(key, "")[:30] for key in params),
             ]
         )
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    plain = [[one_line(cell) for cell in row] for row in [header, *rows]]
+    if columns is not None:
+        plain = [[row[0], fitted(row[1], _NAME_COLUMNS), *(fitted(cell, _VALUE_COLUMNS) for cell in row[2:])] for row in plain]
+    widths = [max(width(row[i]) for row in plain) for i in range(len(header))]
+    while columns is not None and len(widths) > _ALWAYS and sum(widths) + 2 * (len(widths) - 1) > columns:
+        del widths[-1]
+    lines = ["  ".join(padded(row[i], size) for i, size in enumerate(widths)).rstrip() for row in plain]
     html = _table(header, [[escape(cell) for cell in row] for row in rows[:100]])
     return {"text/plain": "\n".join(lines), "text/html": html}
 

@@ -53,8 +53,9 @@ def open_store(uri: str, *, create: bool = True, token: str | None = None, artif
         from mlops_nb.store.rest import RestStore
 
         return RestStore(uri, token=token)
+    shown = uri if parts.password is None else uri.replace(f":{parts.password}@", ":***@")
     raise InvalidInput(
-        f"The tracking URI '{uri}' names no store that mlops_nb can open.",
+        f"The tracking URI '{shown}' names no store that mlops_nb can open.",
         hint="Use http(s)://host:port/mlops or sqlite:////path/store.db, or unset it for the project's own store.",
     )
 

@@ -16,12 +16,14 @@ class PurgeQuery(msgspec.Struct, frozen=True, kw_only=True):
         run_ids: Deleted runs.
         experiment_ids: Deleted experiments, with everything in them.
         model_ids: Deleted logged models.
+        dry_run: Nothing goes; the answer says what would.
     """
 
     older_than_ms: int = 0
     run_ids: list[str] | None = None
     experiment_ids: list[str] | None = None
     model_ids: list[str] | None = None
+    dry_run: bool = False
 
     @property
     def names_some(self) -> bool:

@@ -25,6 +25,7 @@ class Imported(msgspec.Struct, kw_only=True):
     """What an import met, and how much of it was new.
 
     Attributes:
+        traces_left: Traces of the source, which stay behind.
         problems: What could not be brought in, a sentence each; everything else was.
     """
 
@@ -36,6 +37,7 @@ class Imported(msgspec.Struct, kw_only=True):
     registered_models: int = 0
     model_versions: int = 0
     new_files: int = 0
+    traces_left: int = 0
     problems: list[str] = []
 
     def told(self) -> str:
@@ -46,6 +48,8 @@ class Imported(msgspec.Struct, kw_only=True):
         ]
         if self.logged_models or self.registered_models:
             lines.append(f"{self.logged_models} logged models; {self.registered_models} registered models, {self.model_versions} versions.")
+        if self.traces_left:
+            lines.append(f"{self.traces_left} traces stay behind.")
         return "\n".join(lines)
 
 
@@ -79,6 +83,7 @@ class _Import:
         chosen = _chosen(list(self._source.experiments()), names)
         ours = {experiment.experiment_id: self._into.put_experiment(experiment) for experiment in chosen}
         self._done.experiments = len(chosen)
+        self._done.traces_left = sum(self._source.traces(experiment.experiment_id) for experiment in chosen)
         with _Groups(self._store) as group:  # models before runs, which name them
             for experiment in chosen:
                 for model in self._source.models(experiment.experiment_id):

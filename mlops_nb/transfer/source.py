@@ -51,6 +51,10 @@ class Source(ABC):
         """Return the registered models, each with its versions."""
         return iter(())
 
+    def traces(self, experiment_id: str) -> int:
+        """Return how many traces an experiment has, which stay behind."""
+        return 0
+
     @abstractmethod
     def files(self, uri: str) -> Iterator[SourceFile]:
         """Return the files at a place that a run or model names.

@@ -112,7 +112,10 @@ class ApiHandler(JupyterHandler):
         for name, value in answer.headers.items():
             self.set_header(name, value)
         if answer.stream is None:
-            await self.finish(answer.body)
+            try:
+                await self.finish(answer.body)
+            except StreamClosedError:
+                self.log.debug("The client left before the answer to %s", self.request.path)
         else:
             await self._send_stream(answer.stream)
 

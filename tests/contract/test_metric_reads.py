@@ -15,6 +15,7 @@ from mlops_nb.core.records import Metric
 from mlops_nb.errors import NotFound
 from mlops_nb.store.base import ServedStore
 from mlops_nb.store.open import open_store
+from mlops_nb.store.sql.hot import Hot
 from tests.postgres import PostgresServer, needs_postgres
 
 _BULK = "/api/2.0/mlflow/metrics/get-history-bulk"
@@ -30,6 +31,8 @@ def fill(store: ServedStore, values: list[tuple[int, float]], key: str = "loss")
 
 
 class MetricReadsContract:
+    questions = 3 * 710  # of a file they cost next to nothing
+
     def test_all_points_come_in_order_however_many(self, store: ServedStore) -> None:
         values = [(step // 3, math.sin(step)) for step in range(45_000)]
         values[7] = (2, math.nan)
@@ -39,6 +42,33 @@ class MetricReadsContract:
         assert len(pieces) > 1
         assert [(step, value.hex()) for step, _, value in read] == [(step, value.hex()) for step, value in values]
         assert [timestamp for _, timestamp, _ in read] == list(range(45_000))
+
+    def test_a_batch_of_many_metrics_asks_few_questions_and_keeps_each_series(
+        self, store: ServedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_id = store.create_run("0").run_id
+        asked: list[Hot] = []
+        rows = Hot.rows
+
+        def counted(self: Hot, *arguments: Any) -> list[Any]:
+            asked.append(self)
+            return rows(self, *arguments)
+
+        monkeypatch.setattr(Hot, "rows", counted)
+        names = [f"m{number}" for number in range(300)]
+        for step, value in ((1, 0.5), (2, math.nan), (3, math.inf)):
+            store.log_batch(run_id, metrics=[Metric(key=name, value=value, timestamp=step, step=step) for name in names])
+        assert len(asked) <= self.questions
+        monkeypatch.undo()
+        for step, value in ((3, math.inf), (0, -0.0)):
+            store.log_batch(run_id, metrics=[Metric(key=name, value=value, timestamp=step, step=step) for name in names])
+        store.log_batch(run_id, metrics=[Metric(key=name, value=1.0, timestamp=9, step=9) for name in (*names[:2], "new")])
+        run = store.get_run(run_id)
+        assert {name: run.metrics[name].value for name in ("m0", "m1", "m2", "new")} == {"m0": 1.0, "m1": 1.0, "m2": math.inf, "new": 1.0}
+        for name, ends in (("m7", []), ("m1", [(9, "0x1.0000000000000p+0")])):
+            points = [(point.step, point.value.hex()) for point in store.metric_history(run_id, name).items]
+            assert points == [(0, "-0x0.0p+0"), (1, "0x1.0000000000000p-1"), (2, "nan"), (3, "inf"), *ends]
+        assert {series.total for series in store.series(run_id, ["m7", "m8"])} == {4}
 
     def test_an_unknown_metric_has_no_points_and_an_unknown_run_is_not_found(self, store: ServedStore) -> None:
         assert list(store.metric_points(store.create_run("0").run_id, "none")) == []
@@ -92,6 +122,8 @@ class TestMetricReadsOnSqlite(MetricReadsContract):
 
 @needs_postgres
 class TestMetricReadsOnPostgres(MetricReadsContract):
+    questions = 3 * 7
+
     @pytest.fixture
     def store(self, postgres: PostgresServer, tmp_path: Path) -> Iterator[Any]:
         store = open_store(postgres.new_database(), artifact_root=str(tmp_path))

@@ -380,7 +380,7 @@ def mlflow_server(tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.skip(f"MLflow's own server does not start here: {(tmp_path / 'log').read_text()[-300:]}")
@@ -395,7 +395,7 @@ def mlflow_server(tmp_path: Path) -> Iterator[str]:
 def _answers(url: str) -> bool:
     try:
         return requests.get(f"{url}/health", timeout=2).status_code == 200
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 

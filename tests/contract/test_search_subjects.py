@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from mlops_nb.core.filters import Field, OrderBy
 from mlops_nb.core.records import Experiment
 from mlops_nb.errors import FilterError, InvalidInput
 from mlops_nb.store.artifacts import LocalArtifacts
-from mlops_nb.store.base import ExperimentQuery
+from mlops_nb.store.base import ExperimentQuery, RunQuery
 from mlops_nb.store.sql import schema, search
 from mlops_nb.store.sql.postgresql import PostgresDatabase
 from mlops_nb.store.sql.sqlite import SqliteDatabase
@@ -213,6 +214,16 @@ def test_experiments_are_searched_as_python_does(store: SqlStore) -> None:
         assert [e.name for e in found] == [e.name for e in wanted], text
         some += 0 < len(found) < len(everything)
     assert some > 60
+
+
+def test_a_page_token_that_is_none_of_ours_is_refused(store: SqlStore) -> None:
+    run = store.search_runs(RunQuery()).items[0].run_id
+    for values in ("[" * 100_000, '["\\ud800"]', "[1e400]", "[]", "null", "{}", "7", f'["{"x" * 12}", 1, "a"]', "[9" + "9" * 5000 + "]"):
+        token = base64.urlsafe_b64encode(values.encode()).decode()
+        with pytest.raises(InvalidInput, match="page token"):
+            store.search_runs(RunQuery(page_token=token))
+        with pytest.raises(InvalidInput, match="page token"):
+            store.metric_history(run, "m", max_results=1, page_token=token)
 
 
 def test_what_cannot_be_searched_is_refused_with_what_can(store: SqlStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
@@ -16,8 +17,9 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from mlops_nb.core.events import RunStarted
-from mlops_nb.errors import NotFound, StoreDamaged, StoreUnreachable, StoreVersionError
-from mlops_nb.store.base import TrackingStore
+from mlops_nb.core.run_state import RunStatus
+from mlops_nb.errors import InvalidInput, NotFound, StoreDamaged, StoreUnreachable, StoreVersionError
+from mlops_nb.store.base import RunQuery, TrackingStore
 from mlops_nb.store.sql.schema import SCHEMA_VERSION, metadata
 from mlops_nb.store.sql.sqlite import sqlite_driver
 from mlops_nb.store.sql.store import SqlStore
@@ -102,6 +104,53 @@ def test_a_symbolic_link_among_the_artifacts_is_not_followed(tmp_path: Path) -> 
     for path in ("link.txt", "folder/secret.txt"):
         with pytest.raises(NotFound):
             b"".join(store.read_artifact(run.run_id, path))
+    store.close()
+
+
+def test_a_follower_misses_no_run_of_many_that_change_at_once(tmp_path: Path) -> None:
+    store = SqlStore.in_file(tmp_path / "store.db", durability="normal")
+    ids = [f"{number:032x}" for number in range(5)]
+    for run_id in ids:
+        store.ingest(run_id, run_id, [RunStarted(seq=1, ts=1, experiment="e", name="n")])
+
+    def followed(since: int) -> list[str]:
+        found: list[str] = []
+        while page := store.changed_runs(since, max_results=2):
+            found += [run.run_id for run in page]
+            since = page[-1].revision
+        return found
+
+    before = store.revision()
+    assert sorted(store.expire_leases(older_than_seconds=-60)) == ids
+    assert sorted(followed(before)) == ids
+    before = store.revision()
+    store.heartbeat(ids)
+    assert sorted(followed(before)) == ids
+    assert {run.status for run in store.search_runs(RunQuery()).items} == {RunStatus.RUNNING}
+    for never in (math.nan, math.inf, -math.inf, 1e300):
+        with pytest.raises(InvalidInput, match="lease"):
+            store.expire_leases(older_than_seconds=never)
+    store.close()
+
+
+def test_an_experiment_of_many_tags_is_made_with_few_statements(tmp_path: Path) -> None:
+    store = SqlStore.in_file(tmp_path / "store.db", durability="normal")
+    statements: list[str] = []
+    sa.event.listen(store.database.engine(), "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    tags = {f"k{number}": str(number) for number in range(500)}
+    experiment = store.create_experiment("e", tags=tags)
+    assert len(statements) < 20
+    assert store.get_experiment(experiment).tags == tags
+    with pytest.raises(InvalidInput, match="tag's name"):
+        store.create_experiment("f", tags={"": "v"})
+    assert store.get_experiment_by_name("f") is None
+    store.close()
+
+
+def test_a_request_that_names_more_than_a_statement_holds_is_the_callers_mistake(tmp_path: Path) -> None:
+    store = SqlStore.in_file(tmp_path / "store.db", durability="normal")
+    with pytest.raises(InvalidInput, match="too many things"):
+        store.search_runs(RunQuery(experiment_ids=[str(number) for number in range(300_000)]))
     store.close()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
 import multiprocessing
 import os
+import sqlite3
 import time
 import traceback
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import alembic.command  # noqa: F401 - so that no child imports it while it is disturbed
 import msgspec
@@ -23,6 +26,7 @@ from mlops_nb.core.records import Metric
 from mlops_nb.errors import MlopsError
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.store.open import open_store
+from mlops_nb.store.sql import sqlite
 from mlops_nb.store.sql.sqlite import sqlite_driver
 from mlops_nb.store.sql.store import SqlStore
 from tests.durability.oracle import Batch, Found, Point, batch, bits_of, value_of
@@ -142,6 +146,20 @@ def _ingest(board: Board, path: Path, seed: int, batches: int, size: int) -> Non
         store.close()
 
 
+def ingest_until_killed(board_path: str, path: str, seed: int, durability: str) -> None:
+    """Log batches without end; mark each as it is acknowledged, and those after which there was a checkpoint."""
+    board = Board(Path(board_path))
+    store = SqlStore.in_file(Path(path), durability=durability)
+    store.ingest(RUN, "source", [RunStarted(seq=1, ts=1, experiment="e", name="n")])
+    for number in itertools.count():
+        log_one(store, batch(seed, 0, number, 40))
+        board.mark(number, "A")
+        if number % 20 == 19:
+            _checkpoint(store)
+            board.mark(number, "C")
+        board.go()
+
+
 def _checkpoint(store: SqlStore) -> None:
     """Copy the WAL into the database; no caller hears of what fails there."""
     with contextlib.suppress(MlopsError), store.database.translated_errors():
@@ -218,6 +236,18 @@ def write_points(uri: str, artifacts: str, run_id: str, client: int, seed: int, 
     answer.close()
 
 
+def make_with_own_sqlite(path: Path) -> None:
+    """Make a store as where only Python's own SQLite is to be had."""
+    with mock.patch.object(sqlite, "sqlite_driver", lambda: sqlite3):
+        SqlStore.in_file(path).close()
+
+
+def write_with_own_sqlite(*arguments: Any) -> None:
+    """Do as `write_points`, with Python's own SQLite."""
+    with mock.patch.object(sqlite, "sqlite_driver", lambda: sqlite3):
+        write_points(*arguments)
+
+
 def hold_lock(board_path: str, path: str, statements: Sequence[str], seconds: float) -> None:
     """Hold a lock on a database: run statements, wait, and let go by ending the transaction."""
     board = Board(Path(board_path))
@@ -229,6 +259,18 @@ def hold_lock(board_path: str, path: str, statements: Sequence[str], seconds: fl
     database.execute("COMMIT")
     board.done()
     database.close()
+
+
+def write_greedily(board_path: str, path: str) -> None:
+    """Take the lock on a database again a millisecond after each time that it was let go, until killed."""
+    board = Board(Path(board_path))
+    database = sqlite_driver().connect(path, isolation_level=None, timeout=60)
+    while True:
+        database.execute("BEGIN IMMEDIATE")
+        board.go()
+        time.sleep(0.05)
+        database.execute("COMMIT")
+        time.sleep(0.001)
 
 
 def end(process: BaseProcess) -> None:

@@ -1,7 +1,8 @@
 """What a store must hold: batches that both the writers and the checks can make from a seed, and side logs of what became of each.
 
 A side log has a line for each step of each batch: `S number` when it is sent, `A number seconds` when it was acknowledged,
-`R status code` for an answer that asks to send it again, and `E text` for anything that should not have happened.
+`R status code` for an answer that asks to send it again, `L error` where the answer was lost, so that it is sent again,
+and `E text` for anything that should not have happened.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Log:
     acknowledged_at: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    unanswered: int = 0
     errors: list[str] = field(default_factory=list)
 
 
@@ -87,6 +89,8 @@ def read_log(path: Path) -> Log:
             log.seconds.append(float(words[2]))
         elif kind == "R":
             log.refused[rest] += 1
+        elif kind == "L":
+            log.unanswered += 1
         else:
             log.errors.append(rest)
     return log

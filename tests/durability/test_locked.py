@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from mlops_nb.core.events import RunStarted
+from mlops_nb.store.sql import sqlite
 from mlops_nb.store.sql.store import SqlStore
-from tests.durability.children import RUN, Board, context, end, found_in, hold_lock, log_one
+from tests.durability.children import RUN, Board, context, end, found_in, hold_lock, log_one, write_greedily
 from tests.durability.figures import report, seed
 from tests.durability.fleet import Fleet, wait_until
 from tests.durability.oracle import Log, batch, judge
@@ -69,7 +70,7 @@ def test_clients_of_a_server_see_only_a_wait_while_another_process_holds_the_dat
     assert verdict.clean, verdict
     assert errors == []
     assert wait <= 1
-    assert max(reads) <= 1
+    assert max(reads) <= 2
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(120, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
@@ -104,3 +105,47 @@ def test_a_long_reader_stops_no_writer(tmp_path: Path, seconds: int) -> None:
     assert verdict.clean, verdict
     assert len(took) > 10
     assert max(took) < seconds
+
+
+def test_a_wal_that_grew_under_a_long_reader_shrinks_when_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_LARGEST_JOURNAL", 1 << 20)
+    store = SqlStore.in_file(tmp_path / "store.db", durability="normal")
+    store.ingest(RUN, "source", [RunStarted(seq=1, ts=1, experiment="e", name="n")])
+    reader = sqlite.sqlite_driver().connect(tmp_path / "store.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM runs").fetchall()
+    sizes: list[int] = []
+
+    def log(count: int) -> None:
+        for _ in range(count):
+            store.log_batch(RUN, tags={f"t{i}": f"{len(sizes):05}" * 1000 for i in range(100)})
+            sizes.append((tmp_path / "store.db-wal").stat().st_size)
+
+    log(40)
+    reader.close()
+    log(3)
+    store.close()
+    assert sizes[39] > 16 << 20, "SQLite copies a WAL back only when it has 4000 pages"
+    assert sizes[-1] <= 4 << 20
+
+
+def test_a_writer_gets_its_turn_beside_one_that_hardly_ever_lets_go(tmp_path: Path) -> None:
+    store = SqlStore.in_file(tmp_path / "store.db")
+    store.ingest(RUN, "source", [RunStarted(seq=1, ts=1, experiment="e", name="n")])
+    board = Board(tmp_path / "board")
+    greedy = context().Process(target=write_greedily, args=(str(tmp_path / "board"), str(tmp_path / "store.db")))
+    greedy.start()
+    took: list[float] = []
+    try:
+        wait_until(lambda: board.is_on, 30, "nobody else wrote")
+        for number in range(8):
+            time.sleep(0.01)  # so that it is the other's turn
+            started = time.monotonic()
+            store.log_batch(RUN, tags={"turn": str(number)})
+            took.append(time.monotonic() - started)
+    finally:
+        end(greedy)
+        board.close()
+        store.close()
+    report("greedy-writer", len(took), seconds=took)
+    assert sum(took) < 6

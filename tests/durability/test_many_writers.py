@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -12,7 +14,7 @@ import pytest
 
 from mlops_nb.store.open import open_store
 from mlops_nb.store.sql.sqlite import sqlite_driver
-from tests.durability.children import context, end, found_in, write_points
+from tests.durability.children import context, end, found_in, make_with_own_sqlite, write_points, write_with_own_sqlite
 from tests.durability.figures import report, rss_mb, seed
 from tests.durability.fleet import Fleet
 from tests.durability.oracle import Log, judge, miscounts
@@ -24,7 +26,9 @@ _MANY = pytest.mark.parametrize(
 )
 
 
-def _write_directly(name: str, uri: str, folder: Path, writers: int, batches: int, size: int) -> None:
+def _write_directly(
+    name: str, uri: str, folder: Path, writers: int, batches: int, size: int, write: Callable[..., None] = write_points
+) -> None:
     number = seed()
     first = open_store(uri, artifact_root=str(folder / "artifacts"))
     assert first is not None
@@ -38,7 +42,7 @@ def _write_directly(name: str, uri: str, folder: Path, writers: int, batches: in
             ours, theirs = context().Pipe(duplex=False)
             run_id = f"{client + 1:032x}"
             arguments = (uri, str(folder / "artifacts"), run_id, client, number, batches, size, begin, theirs)
-            child = context().Process(target=write_points, args=arguments)
+            child = context().Process(target=write, args=arguments)
             child.start()
             theirs.close()
             children.append((child, ours))
@@ -84,6 +88,16 @@ def test_many_processes_write_directly_to_one_file(tmp_path: Path, writers: int,
     with contextlib.closing(sqlite_driver().connect(path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert miscounts(lambda query: database.execute(query).fetchall()) == []
+
+
+@pytest.mark.skipif(sqlite3.sqlite_version_info >= (3, 51, 3), reason="Python's own SQLite is safe with a WAL here.")
+def test_where_only_an_older_sqlite_is_to_be_had_many_processes_write_without_a_wal(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    make_with_own_sqlite(path)
+    _write_directly("many-writers-older-sqlite", f"sqlite:///{path}", tmp_path, 4, 4, 50, write_with_own_sqlite)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() != ("wal",)
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 @needs_postgres

@@ -28,11 +28,12 @@ def _hammer(
     *,
     kills: int,
     clients: int,
+    size: int = 100,
     after_kill: Callable[[int], None],
 ) -> None:
     """Let clients write while their server is killed and started again, then compare what they know with what is there."""
     server = place.start()
-    fleet = Fleet(server, place.token, folder, number, clients)
+    fleet = Fleet(server, place.token, folder, number, clients, size=size)
     waits: list[float] = []
     try:
         fleet.start()
@@ -50,7 +51,7 @@ def _hammer(
             waits.append(min(moment for log in fleet.logs() for moment in log.acknowledged_at if moment > started) - started)
         fleet.stop()
         logs = fleet.logs()
-        verdict = judge(number, logs, fleet.found(server))
+        verdict = judge(number, logs, fleet.found(server), size)
         errors = [error for log in logs for error in log.errors]
         report(
             f"server-killed-{name}",
@@ -66,10 +67,12 @@ def _hammer(
             first_ack_p50=round(quantile(waits, 0.5), 2),
             first_ack_p95=round(quantile(waits, 0.95), 2),
             refused=dict(fleet.refusals()),
+            sent_again=sum(log.unanswered for log in logs),
         )
         assert verdict.clean, verdict
         assert errors == []
         assert verdict.n > 0
+        assert sum(log.unanswered for log in logs) >= kills, "the kills did not come in the middle of calls"
     finally:
         fleet.end()
         if server.process.poll() is None:
@@ -110,7 +113,7 @@ def test_a_team_server_killed_a_hundred_times_loses_nothing_of_ten_clients(tmp_p
     chance = random.Random(number)
     path = tmp_path / "store.db"
     place = TeamPlace(tmp_path / "team", chance, f"sqlite:///{path}")
-    _on_sqlite("team-full", place, path, tmp_path, chance, number, kills=100, clients=10)
+    _on_sqlite("team-full", place, path, tmp_path, chance, number, kills=100, clients=10, size=400)
 
 
 @pytest.mark.slow

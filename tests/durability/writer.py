@@ -64,16 +64,20 @@ class _Sender:
         """Return how long the call took that was acknowledged; None if it was given up."""
         while True:
             started = time.monotonic()
+            is_sent = False
             try:
                 if self._connection is None:
                     self._connection = http.client.HTTPConnection(*self._address, timeout=_TIMEOUT)
                 self._connection.request("POST", self._path, body, self._headers)
+                is_sent = True
                 answer = self._connection.getresponse()
                 content = answer.read()
             except (OSError, http.client.HTTPException) as error:
                 if self._connection is not None:
                     self._connection.close()
                 self._connection = None
+                if is_sent:
+                    self._note("L", type(error).__name__)
                 if isinstance(error, TimeoutError):
                     self._note("E", f"no answer in {_TIMEOUT} s")
                 if stop.exists():

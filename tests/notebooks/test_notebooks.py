@@ -48,8 +48,8 @@ def python(project: Path, tmp_path: Path) -> RunPython:
     return run
 
 
-def runs_of(project: Path) -> dict[str, Run]:
-    store = open_store(f"sqlite:///{project / '.mlops' / 'store.db'}", create=False)
+def runs_of(project: Path, database: str = ".mlops/store.db") -> dict[str, Run]:
+    store = open_store(f"sqlite:///{project / database}", create=False)
     assert store is not None
     try:
         return {run.name: run for run in store.search_runs(RunQuery()).items}
@@ -130,3 +130,14 @@ def test_a_training_that_fails_leaves_a_failed_run_with_the_reason(project: Path
     run = runs_of(project)["odd"]
     assert run.status is RunStatus.FAILED
     assert "model_kind is 'boosting' or 'forest', not 'magic'" in (run.reason or "")
+
+
+def test_the_team_server_serves_mlflows_client_and_lets_everything_out(project: Path, python: RunPython) -> None:
+    pytest.importorskip("mlflow", reason="The notebook is about MLflow's client.")
+    python("-m", "papermill", "team_server.ipynb", "out.ipynb")
+    cells = {cell.id: cell for cell in nbformat.read(project / "out.ipynb", as_version=4).cells}
+    assert "True" in str(cells["register"].outputs[-1])
+    assert "runs.parquet" in str(cells["export"].outputs)
+    runs = runs_of(project, "team/store.db")
+    assert {run.name for run in runs.values()} == {"C=0.01", "C=0.1", "C=1.0"}
+    assert all(run.inputs.datasets[0].dataset.name == "iris" for run in runs.values())

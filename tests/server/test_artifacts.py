@@ -386,6 +386,10 @@ def test_files_of_logged_models_and_traces_go_through_the_proxy(jupyter: Any, ru
         place = f"{PROXY}/0/{owner}/artifacts"
         assert jupyter.request("PUT", f"{place}/d/a.txt", data=b"mine").status_code == 200
         assert jupyter.request("GET", f"{place}/d/a.txt").content == b"mine"
+        if owner.startswith("models/"):
+            by_id = f"/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
+            part = jupyter.request("GET", by_id, params={"artifact_file_path": "d/a.txt"}, headers={"Range": "bytes=1-2"})
+            assert (part.status_code, part.content, part.headers["Content-Range"]) == (206, b"in", "bytes 1-2/4")
         listed = jupyter.request("GET", PROXY, params={"path": f"0/{owner}/artifacts"}).json()
         assert listed == {"files": [{"path": "d", "is_dir": True}]}
         assert (jupyter.project / ".mlops" / "artifacts" / "0" / owner / "artifacts" / "d" / "a.txt").read_bytes() == b"mine"

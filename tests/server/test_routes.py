@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+
+from tests.conftest import TOKEN
 
 
 @pytest.mark.parametrize(
@@ -120,3 +126,18 @@ def test_followers_are_told_of_changes_and_go_back_with_a_store_that_was_replace
     assert changes["more"] is False
     ahead = jupyter.request("GET", f"/api/v1/changes?since={changes['revision'] + 1000}").json()
     assert ahead == {"revision": changes["revision"], "runs": [], "more": False}
+
+
+def test_a_write_whose_client_has_left_is_done_and_is_no_fault_in_the_log(jupyter: Any) -> None:
+    run = jupyter.request("POST", "/api/v1/runs", json={"experiment_id": "0"}).json()["run"]["run_id"]
+    parts = urlsplit(jupyter.mount)
+    for number in range(20):
+        body = json.dumps({"tags": {f"k{number}": "v"}})
+        connection = http.client.HTTPConnection(str(parts.hostname), int(parts.port or 0))
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        connection.request("POST", f"{parts.path}/api/v1/runs/{run}/batch", body, headers)
+        connection.close()
+    deadline = time.monotonic() + 30
+    while len([key for key in jupyter.request("GET", f"/api/v1/runs/{run}").json()["run"]["tags"] if key[0] == "k"]) < 20:
+        assert time.monotonic() < deadline
+    assert "Uncaught exception" not in jupyter.log

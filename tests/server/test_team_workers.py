@@ -168,6 +168,30 @@ def test_told_to_stop_all_processes_end(start_team: StartTeam) -> None:
     assert "Traceback" not in server.log
 
 
+_HASTY = """
+import os, signal, threading, time
+from mlops_nb.api.supervisor import Supervisor
+
+class Hasty(Supervisor):
+    def _begin(self):
+        os.kill(os.getpid(), signal.SIGTERM)  # it comes before the process has handlers of its own
+        super()._begin()
+
+supervisor = Hasty(lambda lifeline: os.read(lifeline, 1), 1, patience=60)
+threading.Thread(target=lambda: (time.sleep(1), os.kill(os.getpid(), signal.SIGTERM)), daemon=True).start()
+started = time.monotonic()
+supervisor.run()
+print(time.monotonic() - started)
+"""
+
+
+def test_a_process_that_is_told_to_end_as_it_starts_ends(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _HASTY], env=environment(tmp_path), capture_output=True, text=True, timeout=100, check=True
+    )
+    assert float(ended.stdout) < 30
+
+
 def test_processes_that_die_as_soon_as_they_start_end_the_server_with_the_reason(start_team: StartTeam) -> None:
     server = start_team("--workers", "2")
     deadline = time.monotonic() + 60

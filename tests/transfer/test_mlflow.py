@@ -125,6 +125,23 @@ def test_importing_again_brings_what_is_new_and_leaves_what_only_we_have(mlflow_
     assert now.revision > run.revision
 
 
+def test_default_is_as_old_as_there_what_has_no_description_has_none_and_traces_are_counted(
+    mlflow_database: Path, store: SqlStore, tmp_path: Path
+) -> None:
+    with sqlite3.connect(mlflow_database) as genuine, sqlite3.connect(tmp_path / "copy.db") as copy:
+        genuine.backup(copy)
+        copy.execute("INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES ('tr-1', 1, 5, 'OK')")
+        ((created,),) = copy.execute("SELECT creation_time FROM experiments WHERE experiment_id = 0")
+    done = imported(tmp_path / "copy.db", store, files=False)
+    assert done.traces_left == 1 and "1 traces stay behind" in done.told()
+    assert store.get_experiment("0").creation_time == created > 0
+    export_mlflow_database(store, tmp_path / "out.db", files=False)
+    for database in ("copy.db", "out.db"):
+        with sqlite3.connect(tmp_path / database) as c:
+            for table, count in (("registered_models", 1), ("model_versions", 1)):
+                assert c.execute(f"SELECT count(*) FROM {table} WHERE description IS NULL").fetchone() == (count,)  # noqa: S608
+
+
 def _by_name(store: SqlStore, name: str) -> Any:
     (run,) = store.search_runs(RunQuery(filter=f"attributes.run_name = '{name}'")).items
     return run

@@ -6,15 +6,17 @@ import io
 import json
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mlops_nb.core.events import CellRan, RunStarted
 from mlops_nb.core.records import CellExecution, Metric
-from mlops_nb.errors import InvalidInput
+from mlops_nb.errors import InvalidInput, StoreUnreachable
 from mlops_nb.store.sql.schema import SCHEMA_VERSION
 from mlops_nb.store.sql.store import SqlStore
+from mlops_nb.transfer.exporters.mlflow_database import export_mlflow_database
 from mlops_nb.transfer.exporters.open_files import export_open_files
 from tests.transfer.stores import content
 
@@ -65,3 +67,33 @@ def test_an_earlier_export_is_replaced_and_anything_else_is_left_alone(store: Sq
     with pytest.raises(InvalidInput, match="no export"):
         export_open_files(store, tmp_path / "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out", "own"]
+
+
+def elsewhere(store: SqlStore) -> str:
+    """Make a run whose files only its clients can reach."""
+    return store.create_run(store.create_experiment("cloud", artifact_location="s3://theirs/x")).run_id
+
+
+def test_files_that_the_store_does_not_read_stay_behind_and_all_else_leaves(store: SqlStore, tmp_path: Path) -> None:
+    filled(store)
+    run_id = elsewhere(store)
+    manifest = export_open_files(store, tmp_path / "out")
+    done = export_mlflow_database(store, tmp_path / "out.db")
+    assert manifest.files == done.files == 1
+    for (problem,) in (manifest.problems, done.problems):
+        assert run_id in problem and "s3://theirs/x" in problem
+
+
+@pytest.mark.parametrize("export", [export_open_files, export_mlflow_database])
+def test_an_export_that_fails_leaves_nothing(
+    store: SqlStore, tmp_path: Path, export: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(store)
+
+    def unreachable(*_: object, **__: object) -> object:
+        raise StoreUnreachable("The files are out of reach.")
+
+    monkeypatch.setattr(store.files, "list", unreachable)
+    with pytest.raises(StoreUnreachable):
+        export(store, tmp_path / "there" / "out")
+    assert list((tmp_path / "there").iterdir()) == []

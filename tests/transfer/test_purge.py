@@ -149,6 +149,30 @@ def test_a_run_that_showed_a_purged_model_changes(store: SqlStore) -> None:
     assert after.outputs == [] and after.revision > before.revision
 
 
+def test_a_tag_of_a_trace_does_not_choose_which_files_go(store: SqlStore, tmp_path: Path) -> None:
+    experiment = store.create_experiment("x")
+    victim = store.create_run(store.create_experiment("below", artifact_location=(tmp_path / "artifacts").as_uri() + "/below"))
+    store.write_artifact(victim.run_id, "traces/tr-1/artifacts/mine.txt", io.BytesIO(b"mine"))
+    trace = store.traces.put(TraceInfo(trace_id="tr-1", experiment_id=experiment, request_time=1, state=TraceState.OK))
+    own = ArtifactOwner(kind=OwnerKind.TRACE, experiment_id=experiment, owner_id="tr-1", uri=trace.tags["mlflow.artifactLocation"])
+    store.files.write(own, "traces.json", io.BytesIO(b"{}"))
+    store.traces.set_tag("tr-1", "mlflow.artifactLocation", f"{victim.artifact_uri}/traces/tr-1/artifacts")
+    store.update_experiment(experiment, lifecycle_stage=LifecycleStage.DELETED)
+    done = store.purge(PurgeQuery())
+    assert (done.traces, done.files, done.kept, done.problems) == (1, 1, [], [])
+    assert list(files(tmp_path / "artifacts")) == [f"below/{victim.run_id}/artifacts/traces/tr-1/artifacts/mine.txt"]
+
+
+def test_files_that_are_elsewhere_stay_and_are_told_of_once(store: SqlStore) -> None:
+    run_id = store.create_run(store.create_experiment("cloud", artifact_location="s3://theirs/x")).run_id
+    store.update_run(run_id, status=RunStatus.FINISHED)
+    store.update_run(run_id, lifecycle_stage=LifecycleStage.DELETED)
+    done = store.purge(PurgeQuery())
+    assert (done.runs, done.problems, len(done.kept)) == ([run_id], [], 1)
+    assert "s3://theirs/x" in done.kept[0]
+    assert (store.purge(PurgeQuery()).kept, left(store)) == ([], {"experiments": 2})
+
+
 class OutOfReach(LocalArtifacts):
     """A folder that cannot be reached for a while."""
 

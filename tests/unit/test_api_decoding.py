@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 
@@ -143,3 +144,13 @@ def test_events_of_all_kinds_decode() -> None:
     events = [{"t": "p", "seq": 1, "ts": 2, "key": "k", "value": "v"}, {"t": "m", "seq": 2, "ts": 2, "key": "k", "value": "NaN", "step": 1}]
     request = from_body(EventsRequest, msgspec.json.encode({"source": "s", "events": events}), {"run_id": "r"})
     assert [type(event).__name__ for event in request.events] == ["ParamLogged", "MetricLogged"]
+
+
+@pytest.mark.parametrize("depth", [600, 5_000, 200_000])
+@pytest.mark.parametrize("name", ["nothing", "run_id", "runId", "metrics", "experimentIds"])
+def test_json_without_a_bottom_is_refused_like_other_mistakes(name: str, depth: int) -> None:
+    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+        body = b'{"runId":"r","%s":%s1%s}' % (name.encode(), opening * depth, closing * depth)
+        for request in (body, body.replace(b'"runId":"r",', b"")):
+            with contextlib.suppress(InvalidInput):  # where nothing reads so deep, it is an unknown field
+                from_body(EventsRequest, request, {"run_id": "r"})

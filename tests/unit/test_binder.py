@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -86,6 +87,6 @@ def test_the_requirements_bring_what_the_notebooks_import() -> None:
     imported = set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE))
     names = {"sklearn": "scikit-learn"}
     brought = {*_requirements(), *(requirement.name for requirement in _project()[""])}
-    outside = {names.get(module, module) for module in imported} - {"mlops_nb", "numpy", "time"}
+    outside = {names.get(module, module) for module in imported} - {"mlops_nb", "numpy"} - sys.stdlib_module_names
     assert outside <= brought
     assert "scikit-learn" in outside, "the search for imports finds nothing"

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from mlops_nb.cli import commands
+from mlops_nb.cli import commands, main
 from mlops_nb.cli.gc import duration_ms
+from mlops_nb.cli.output import table
+from mlops_nb.core.formatting import width
 from mlops_nb.errors import MlopsError
 
 Run = Callable[..., Any]
@@ -103,6 +105,16 @@ def test_gc_removes_what_is_deleted_and_old_enough(ask: Run) -> None:
     assert ask("gc", "--run-ids", run_id)["runs"] == [run_id]
 
 
+def test_a_dry_run_of_gc_says_what_would_go_and_removes_nothing(ask: Run, invoke: Callable[..., Result]) -> None:
+    made = ask("runs", "create", "--experiment-name", "x")
+    ask("runs", "delete", "--run-id", made["run_id"])
+    assert ask("gc", "--dry-run")["runs"] == [made["run_id"]]
+    ask("experiments", "delete", "-x", made["experiment_id"])
+    assert "would be removed" in invoke("gc", "--dry-run").stdout
+    foreseen, done = ask("gc", "--dry-run"), ask("gc")
+    assert (foreseen["runs"], foreseen["experiments"]) == (done["runs"], done["experiments"]) == ([made["run_id"]], [made["experiment_id"]])
+
+
 def test_export_and_import_give_the_same_runs(ask: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run_id = ask("runs", "create", "--experiment-name", "x")["run_id"]
     assert ask("export", "mlflow", "out.db")["runs"] == 1
@@ -157,15 +169,103 @@ def test_wrong_usage_ends_with_status_2(invoke: Callable[..., Result], command: 
         ["gc", "--tracking-uri", "http://127.0.0.1:1"],
         ["db", "upgrade", "mysql://host/x"],
         ["import", "mlflow", "nothing.db"],
+        ["import", "mlflow", "mysql+nodriver://host/x"],
+        ["export", "mlflow", "/proc/x.db"],
+        ["experiments", "csv", "-x", "0", "-o", "/proc/x/y.csv"],
+        ["gc", "--backend-store-uri", "sqlite:///nothing.db"],
+        ["gc", "--jobs"],
+        ["gc", "--workspace", "w"],
+        ["db", "upgrade", "sqlite:///nothing.db"],
+        ["server", "--port", "0", "--backend-store-uri", "mysql://host/x"],
+        ["server", "--port", "0", "--backend-store-uri", "./mlruns"],
+        ["server", "--port", "0", "--allowed-hosts", ","],
+        ["server", "--port", "0", "--cors-allowed-origins", "host"],
+        ["server", "--port", "0", "--static-prefix", "a b"],
+        ["server", "--port", "0", "--dev"],
+        ["server", "--port", "0", "--app-name", "basic-auth"],
+        ["server", "--port", "0", "--default-artifact-root", "s3://a", "--artifacts-destination", "s3://b"],
     ],
 )
-def test_errors_are_one_line_on_stderr_and_status_1(command: list[str], invoke: Callable[..., Result], tmp_path: Path) -> None:
-    import subprocess
+def test_errors_are_one_line_on_stderr_and_status_1(
+    command: list[str], invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["mlops-nb", *command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (1, "")
+    assert len(said.err.splitlines()) == 1 and said.err.startswith("✗ ")
+
+
+@pytest.mark.parametrize("command", [["db", "upgrade"], ["server", "--port", "0", "--backend-store-uri"]])
+def test_no_error_shows_a_password(command: list[str], invoke: Callable[..., Result]) -> None:
+    error = invoke(*command, "mysql://user:secret@host/x").exception
+    assert isinstance(error, MlopsError) and "secret" not in str(error) and "host" in str(error)
+
+
+def test_an_environment_that_names_no_store_is_refused(invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke("experiments", "create", "-n", "mine")
+    monkeypatch.setenv("MLOPS_NB_TRACKING_URI", "garbage")
+    for command in (["experiments", "delete", "-x", "1"], ["gc"]):
+        assert "garbage" in str(invoke(*command).exception)
+
+
+def test_what_is_not_there_comes_with_how_to_find_what_is(invoke: Callable[..., Result]) -> None:
+    run_id = json.loads(invoke("runs", "create", "--experiment-name", "x").stdout)["run_id"]
+    for command, remedy in (
+        (["experiments", "get", "-x", "9"], "experiments search"),
+        (["runs", "list", "--experiment-id", "9"], "experiments search"),
+        (["runs", "describe", "--run-id", "9"], "track ls"),
+        (["artifacts", "list", "-r", "9"], "track ls"),
+        (["artifacts", "download", "-r", run_id, "-a", "x"], f"artifacts list -r {run_id}"),
+    ):
+        assert remedy in str(invoke(*command).exception), command
+
+
+def test_mlflows_own_database_is_named_as_such_and_left_as_it_is(invoke: Callable[..., Result], tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("CREATE TABLE alembic_version (version_num)")
+        database.execute("INSERT INTO alembic_version VALUES ('dc11669786a5')")
+    before = (tmp_path / "mlflow.db").read_bytes()
+    assert "import mlflow" in str(invoke("server", "--port", "0", "--backend-store-uri", "sqlite:///mlflow.db").exception)
+    assert (tmp_path / "mlflow.db").read_bytes() == before
+
+
+def test_servers_take_the_options_of_mlflows(invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlops_nb.api import processes
+
+    asked: list[processes.Settings] = []
+    monkeypatch.setattr(processes, "serve", lambda settings, ready: asked.append(settings))
+    for options, files in (
+        (["--default-artifact-root", "s3://a/b"], "s3://a/b"),
+        (["--default-artifact-root", "mlflow-artifacts:/", "--artifacts-destination", "s3://a"], "s3://a"),
+        (["--serve-artifacts", "--disable-workspaces"], None),
+    ):
+        result = invoke("server", "-h", "127.0.0.1", "-p", "0", "-w", "2", *options)
+        assert result.exit_code == 0, result.output
+        assert (asked[-1].host, asked[-1].workers, asked[-1].mount.served.artifact_root) == ("127.0.0.1", 2, files)
+
+
+def test_tables_stay_aligned_and_give_a_terminal_no_commands(ask: Run, invoke: Callable[..., Result]) -> None:
+    for name in ("plain", "実験 😀", "two\nlines \x1b[31mred\u202e"):
+        ask("runs", "create", "--experiment-name", "x", "--run-name", name)
+    lines = invoke("runs", "list", "--experiment-id", "1").stdout.splitlines()
+    assert len(lines) == 5
+    ends = {width(line) for line in lines[1:]}
+    assert len(ends) == 1 and not any(ord(character) < 32 or character == "\u202e" for line in lines for character in line)
+    assert len(invoke("track", "ls").stdout.splitlines()) == 4
+
+
+def test_tables_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    done = subprocess.run([sys.executable, "-m", "mlops_nb.cli", *command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("✗ ")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = table(("Date", "Name", "ID"), [("2026-11-21 16:12:39", "long 名 " * 20, "a" * 32)], flexible=1)
+    assert [width(line) <= 80 for line in shown.splitlines()] == [True] * 3
+    assert "a" * 32 in shown and "…" in shown
 
 
 @pytest.mark.parametrize(
@@ -180,7 +280,7 @@ def test_every_command_says_what_it_does() -> None:
     def walk(command: Any, path: list[str]) -> None:
         assert command.help, path
         for option in command.params:
-            assert option.param_type_name == "argument" or option.help, (path, option.name)
+            assert option.param_type_name == "argument" or option.help or option.hidden, (path, option.name)
         for name, inner in getattr(command, "commands", {}).items():
             walk(inner, [*path, name])
 

@@ -56,6 +56,15 @@ def test_each_kind_of_record_has_its_names() -> None:
             filters.parse("metrics.acc > 1", language)
 
 
+def test_a_number_may_stand_in_quotes_where_it_may_for_mlflow() -> None:
+    for text in ("version_number = '2'", 'version_number = "2"', "version_number = 2.0"):
+        assert filters.parse(text, filters.MODEL_VERSIONS) == Comparison(Field.ATTRIBUTE, "version_number", "=", 2), text
+    assert filters.parse("timestamp_ms > '17'", filters.TRACES) == Comparison(Field.ATTRIBUTE, "request_time", ">", 17)
+    for text in ("version_number = 'two'", "version_number = '2 '", "version_number = '\u0662'", "version_number LIKE '2'"):
+        with pytest.raises(FilterError, match="is a number"):
+            filters.parse(text, filters.MODEL_VERSIONS)
+
+
 def test_the_example_of_each_language_is_one() -> None:
     for language in (
         filters.RUNS,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from urllib.parse import urlparse
+
 from mlops_nb.api.mlflow.wire import (
     Answer,
     Empty,
@@ -10,6 +13,7 @@ from mlops_nb.api.mlflow.wire import (
     ExperimentInfo,
     KeyValue,
     Request,
+    experiment_id_of,
     experiment_info,
     page_size,
     required,
@@ -18,6 +22,7 @@ from mlops_nb.api.mlflow.wire import (
     view_stage,
 )
 from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.core.names import MAX_EXPERIMENT_TAG_VALUE, check_key
 from mlops_nb.core.records import Experiment, LifecycleStage
 from mlops_nb.core.wire import ExperimentCreated
 from mlops_nb.errors import InvalidInput, NotFound
@@ -69,7 +74,10 @@ def create_experiment(context: Context, request: CreateExperiment) -> Experiment
     """Create an experiment."""
     name = required(request.name, "name")
     location = request.artifact_location or None
-    experiment_id = context.store.create_experiment(name, artifact_location=location, tags=tag_map(request.tags))
+    place = urlparse(location or "")
+    if place.fragment or place.params:
+        raise InvalidInput("'artifact_location' URL can't include fragments or params.")
+    experiment_id = context.store.create_experiment(name, artifact_location=location, tags=_checked(tag_map(request.tags)))
     return ExperimentCreated(experiment_id=experiment_id)
 
 
@@ -91,7 +99,7 @@ def search_experiments(context: Context, request: SearchExperiments) -> Experime
 @operation("mlflow.experiments.get", "GET", twins("/experiments/get"), permission=Permission.READ)
 def get_experiment(context: Context, request: ExperimentId) -> ExperimentAnswer:
     """Return an experiment by id, a deleted one too."""
-    experiment = context.store.get_experiment(required(request.experiment_id, "experiment_id"))
+    experiment = context.store.get_experiment(experiment_id_of(request.experiment_id))
     return ExperimentAnswer(experiment=experiment_info(experiment))
 
 
@@ -129,7 +137,8 @@ def restore_experiment(context: Context, request: ExperimentId) -> Empty:
 def set_experiment_tag(context: Context, request: SetExperimentTag) -> Empty:
     """Set a tag of an experiment."""
     experiment = _active(context, request, doing="tagged")
-    context.store.set_experiment_tag(experiment.experiment_id, required(request.key, "key"), request.value or "")
+    for key, value in _checked({required(request.key, "key"): request.value or ""}).items():
+        context.store.set_experiment_tag(experiment.experiment_id, key, value)
     return Empty()
 
 
@@ -143,9 +152,18 @@ def delete_experiment_tag(context: Context, request: DeleteExperimentTag) -> Emp
     return Empty()
 
 
+def _checked(tags: Mapping[str, str]) -> Mapping[str, str]:
+    """Return tags whose names may be and whose values are not too long."""
+    for key, value in tags.items():
+        check_key(key, "tag")
+        if len(value) > MAX_EXPERIMENT_TAG_VALUE:
+            raise InvalidInput(f"The tag '{key}' 'value' exceeds the maximum length of {MAX_EXPERIMENT_TAG_VALUE} characters")
+    return tags
+
+
 def _active(context: Context, request: ExperimentId, *, doing: str) -> Experiment:
     """Return the experiment that a request is about, which must not be deleted."""
-    experiment = context.store.get_experiment(required(request.experiment_id, "experiment_id"))
+    experiment = context.store.get_experiment(experiment_id_of(request.experiment_id))
     if experiment.lifecycle_stage is LifecycleStage.DELETED:
         raise InvalidInput(
             f"The experiment {experiment.experiment_id} must be in the 'active' state to be {doing}. Current state is deleted.",
@@ -156,7 +174,7 @@ def _active(context: Context, request: ExperimentId, *, doing: str) -> Experimen
 
 def _move(context: Context, request: ExperimentId, old: LifecycleStage, new: LifecycleStage) -> Empty:
     """Move an experiment from one stage to the other; where it is not in the first, there is no such experiment."""
-    experiment = context.store.get_experiment(required(request.experiment_id, "experiment_id"))
+    experiment = context.store.get_experiment(experiment_id_of(request.experiment_id))
     if experiment.lifecycle_stage is not old:
         raise NotFound(f"No {old.value} experiment with id={experiment.experiment_id} exists")
     context.store.update_experiment(experiment.experiment_id, lifecycle_stage=new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mlops_nb.api.mlflow.wire import Answer, Empty, EnumName, KeyValue, Request, page_size, required, tag_map, twins
+from mlops_nb.api.mlflow.wire import Answer, Empty, EnumName, KeyValue, Request, experiment_id_of, page_size, required, tag_map, twins
 from mlops_nb.api.operation import Context, Permission, Stream, operation
 from mlops_nb.api.paths import artifact_file, artifact_folder
 from mlops_nb.core.artifacts import ArtifactOwner, OwnerKind
@@ -145,7 +145,7 @@ class FolderAnswer(Answer, kw_only=True):
 def create_model(context: Context, request: CreateModel) -> ModelAnswer:
     """Create a logged model whose files are still to come."""
     model = context.store.logged_models.create(
-        required(request.experiment_id, "experiment_id"),
+        experiment_id_of(request.experiment_id),
         name=request.name or "",
         model_type=request.model_type or "",
         source_run_id=request.source_run_id or "",
@@ -160,7 +160,7 @@ def search_models(context: Context, request: SearchModels) -> ModelsAnswer:
     """Search the logged models of experiments by attributes, params, tags, and metrics on the data sets named."""
     # Zero is how some clients say "not set".
     query = LoggedModelQuery(
-        experiment_ids=required(request.experiment_ids or None, "experiment_ids"),
+        experiment_ids=[experiment_id_of(each) for each in required(request.experiment_ids or None, "experiment_ids")],
         filter=request.filter or "",
         datasets=[_dataset(given) for given in request.datasets or []],
         order_by=[_order(given) for given in request.order_by or []],
@@ -253,7 +253,7 @@ def list_artifacts(context: Context, request: ListFolder) -> FolderAnswer:
 
 @operation(
     "mlflow.loggedModels.readArtifact",
-    "GET",
+    ("GET", "HEAD"),
     "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files",
     permission=Permission.READ,
 )
@@ -262,7 +262,7 @@ def read_artifact(context: Context, request: ReadFile) -> Stream:
     if not request.artifact_file_path:
         raise InvalidInput('Request must include the "artifact_file_path" query parameter.')
     path = artifact_file(request.artifact_file_path)
-    return Stream(chunks=context.store.files.read(_owner(context.store.logged_models.get(request.id())), path), file_name=path)
+    return Stream(file=context.store.files.open(_owner(context.store.logged_models.get(request.id())), path), file_name=path)
 
 
 def _owner(model: LoggedModel) -> ArtifactOwner:

@@ -110,6 +110,7 @@ def search_registered_models(context: Context, request: RegistrySearch) -> Regis
 )
 def get_latest_versions(context: Context, request: LatestVersions) -> ModelVersionsAnswer:
     """Return the newest version of each stage, or of the stages asked for."""
+    context.store.registry.get_model(request.model())  # that it is missing comes before what is wrong with a stage
     stages = [stage_of(stage) for stage in request.stages or []]
     found = context.store.registry.latest_versions(request.model(), stages)
     return ModelVersionsAnswer(model_versions=[version_form(version) for version in found])

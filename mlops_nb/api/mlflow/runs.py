@@ -13,6 +13,8 @@ from mlops_nb.api.mlflow.wire import (
     RunForm,
     RunId,
     RunInfo,
+    experiment_id_of,
+    invalid,
     page_size,
     required,
     run_form,
@@ -23,6 +25,7 @@ from mlops_nb.api.mlflow.wire import (
     view_stage,
 )
 from mlops_nb.api.operation import Context, JsonBytes, Permission, operation
+from mlops_nb.core.names import MAX_PARAM_VALUE, MAX_TAG_VALUE
 from mlops_nb.core.records import DEFAULT_EXPERIMENT_ID, TAG_RUN_NAME, LifecycleStage, Metric
 from mlops_nb.core.wire import Int64
 from mlops_nb.errors import InvalidInput, NotFound
@@ -117,7 +120,7 @@ def create_run(context: Context, request: CreateRun) -> RunAnswer:
             f"(run_name='{request.run_name}', {TAG_RUN_NAME}='{named}')."
         )
     run = context.store.create_run(
-        request.experiment_id or DEFAULT_EXPERIMENT_ID,
+        experiment_id_of(request.experiment_id or DEFAULT_EXPERIMENT_ID),
         name=request.run_name or named or "",
         user=request.user_id or "",
         start_time=request.start_time,
@@ -160,7 +163,7 @@ def restore_run(context: Context, request: RunId) -> Empty:
 def search_runs(context: Context, request: SearchRuns) -> JsonBytes[RunsAnswer]:
     """Search the runs of the given experiments."""
     query = RunQuery(
-        experiment_ids=request.experiment_ids or [],
+        experiment_ids=[experiment_id_of(each) for each in request.experiment_ids or []],
         filter=request.filter or "",
         order_by=request.order_by or [],
         lifecycle_stage=view_stage(request.run_view_type, "run_view_type"),
@@ -181,15 +184,15 @@ def log_metric(context: Context, request: LogMetric) -> Empty:
 
 @operation("mlflow.runs.logParameter", "POST", twins("/runs/log-parameter"), permission=Permission.WRITE)
 def log_parameter(context: Context, request: LogParameter) -> Empty:
-    """Log a param; it can be logged again with the same value only."""
-    context.store.log_batch(request.id(), params={required(request.key, "key"): request.value or ""})
+    """Log a param; it can be logged again with the same value only. A longer value is cut, as MLflow cuts it."""
+    context.store.log_batch(request.id(), params={required(request.key, "key"): (request.value or "")[:MAX_PARAM_VALUE]})
     return Empty()
 
 
 @operation("mlflow.runs.setTag", "POST", twins("/runs/set-tag"), permission=Permission.WRITE)
 def set_tag(context: Context, request: SetTag) -> Empty:
     """Set a tag of a run."""
-    context.store.log_batch(request.id(), tags={required(request.key, "key"): request.value or ""})
+    context.store.log_batch(request.id(), tags={required(request.key, "key"): (request.value or "")[:MAX_TAG_VALUE]})
     return Empty()
 
 
@@ -212,12 +215,14 @@ def log_batch(context: Context, request: LogBatch) -> Empty:
         request.id(),
         metrics=[_metric(metric) for metric in metrics],
         params=_param_map(params),
-        tags=tag_map(tags),
+        tags={key: value[:MAX_TAG_VALUE] for key, value in tag_map(tags).items()},
     )
     return Empty()
 
 
 def _metric(point: LogMetric | BatchMetric) -> Metric:
+    if point.timestamp < 0:
+        raise invalid(point.timestamp, "timestamp", f"metric '{point.key}' needs a time that is not negative.")
     if not point.model_id:
         return Metric(key=point.key, value=point.value, timestamp=point.timestamp, step=point.step or 0)
     return Metric(
@@ -244,7 +249,8 @@ def _check_limits(metrics: int, params: int, tags: int) -> None:
 def _param_map(pairs: list[KeyValue]) -> dict[str, str]:
     params: dict[str, str] = {}
     for pair in pairs:
-        if params.setdefault(pair.key, pair.value) != pair.value:
+        value = pair.value[:MAX_PARAM_VALUE]
+        if params.setdefault(pair.key, value) != value:
             raise InvalidInput(f"Duplicate parameter keys have been submitted: '{pair.key}' with different values.")
     return params
 

@@ -293,7 +293,7 @@ def read_spans(context: Context, request: TraceFile) -> Stream:
     """Return the spans of a trace as the file that its client uploaded."""
     trace = context.store.traces.get(required(request.request_id, "request_id"))
     owner = _owner(trace.trace_id, trace.experiment_id, trace.tags.get(TAG_ARTIFACT_LOCATION, ""))
-    return Stream(chunks=context.store.files.read(owner, SPANS_FILE), file_name=SPANS_FILE)
+    return Stream(file=context.store.files.open(owner, SPANS_FILE), file_name=SPANS_FILE)
 
 
 def _owner(trace_id: str, experiment_id: str, uri: str) -> ArtifactOwner:

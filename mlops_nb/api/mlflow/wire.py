@@ -162,6 +162,18 @@ def required(value: T | None, name: str) -> T:
     return value
 
 
+def experiment_id_of(text: str | None) -> str:
+    """Return the id of an experiment that must be given.
+
+    Raises:
+        InvalidInput: In MLflow's words, if it is missing or not a number.
+    """
+    given = required(text, "experiment_id")
+    if not (given.isascii() and given.isdigit()):
+        raise InvalidInput(f"Invalid experiment ID {given[:80]!r}. Experiment ID must be a valid integer.")
+    return given
+
+
 def invalid(value: object, name: str, why: str) -> InvalidInput:
     """Return the error for a value that cannot be right, in MLflow's words."""
     return InvalidInput(f"Invalid value {value!r} for parameter '{name}' supplied: {why} {_SEE}")

@@ -37,6 +37,7 @@ class Language(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         names: Each attribute by every name it goes by.
         prefixes: Each field by what may stand before the dot.
         open: Whether a bare name that is no attribute is a metric, where a number is compared, or else a param.
+        quoted: Whether a number may stand in quotes, as it may for MLflow here.
         example: A filter that shows the language.
     """
 
@@ -44,6 +45,7 @@ class Language(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     names: Mapping[str, Attribute]
     prefixes: Mapping[str, Field]
     open: bool = False
+    quoted: bool = False
     example: str
 
     def attribute(self, name: str) -> Attribute | None:
@@ -127,6 +129,7 @@ MODEL_VERSIONS = Language(
         _UPDATED,
     ),
     prefixes=_prefixes((Field.TAG, Field.ATTRIBUTE)),
+    quoted=True,
     example="name = 'churn' and version_number > 2 and tags.stage = 'prod'",
 )
 
@@ -135,6 +138,7 @@ LOGGED_MODELS = Language(
     names=_names(
         ("name", Attribute("name")),
         ("model_id", Attribute("model_id")),
+        ("experiment_id", Attribute("experiment_id")),
         ("model_type", Attribute("model_type")),
         ("status", Attribute("status")),
         ("source_run_id", Attribute("source_run_id")),
@@ -159,5 +163,6 @@ TRACES = Language(
         ("run_id", Attribute("run_id")),
     ),
     prefixes=_prefixes((Field.TAG, Field.ATTRIBUTE, Field.METADATA), trace=Field.ATTRIBUTE),
+    quoted=True,
     example="status = 'OK' and execution_time > 500 and tags.team = 'growth'",
 )

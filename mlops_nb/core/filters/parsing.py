@@ -55,6 +55,7 @@ _GRAMMAR = r"""
 
 _OPERATOR = re.compile(r"[<>=]|\b(?:like|ilike|is\s+(?:not\s+)?null|in\s*\()", re.IGNORECASE)
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`")
+_A_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _WORD = re.compile(r"[^\s()'\"`,]+")
 
 
@@ -171,7 +172,8 @@ class _Builder:
         literal = literals[0]
         field, key, number = self.resolved(key_tree, Field.METRIC if literal.type == "NUMBER" else Field.PARAM)
         shown = f"{field.value} '{key}'"
-        if number and literal.type != "NUMBER":
+        quoted = number and self._language.quoted and op in EQUALITY + RANGE and _A_NUMBER.fullmatch(_unquote(str(literal))) is not None
+        if number and literal.type != "NUMBER" and not quoted:
             hint = "Write the number without quotes." if op in EQUALITY + RANGE else "Use =, !=, <, <=, > or >= and a number."
             raise _error(f"{shown} is a number; it cannot be compared with text", literal.start_pos, hint)
         if op not in self._language.operators(field, number):
@@ -181,7 +183,7 @@ class _Builder:
             return Comparison(field, key, op, tuple(_unquote(str(token)) for token in literals))
         if op in MAX_PATTERN and len(literal) > MAX_PATTERN[op]:
             raise _error(f"The pattern of {op} is too long", literal.start_pos, f"It has at most {MAX_PATTERN[op]} characters.")
-        return Comparison(field, key, op, _number(str(literal), field) if number else _unquote(str(literal)))
+        return Comparison(field, key, op, _number(_unquote(str(literal)), field) if number else _unquote(str(literal)))
 
     def resolved(self, tree: Any, bare: Field) -> tuple[Field, str, bool]:
         """Return the field, the key and whether it is a number; `bare` is what a name without prefix is that is no attribute."""

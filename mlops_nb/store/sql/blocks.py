@@ -109,10 +109,26 @@ def join(c: sa.Connection, run: int, key: int, point: Key) -> bool:
     return True
 
 
-def read(c: sa.Connection, run: int, key: int) -> list[Block]:
-    """Return the blocks of a series in order."""
+def read(c: sa.Connection, run: int, key: int, start: int | None = None, end: int | None = None) -> list[Block]:
+    """Return the blocks of a series between two steps, both included, in order; one that reaches beyond is cut there."""
     query = metric_blocks.select().where(_b.run == run, _b.key == key).order_by(_b.first_step, _b.first_timestamp, _b.first_bits)
-    return [_block(row) for row in c.execute(query)]
+    query = query if start is None else query.where(_b.last_step >= start)
+    query = query if end is None else query.where(_b.first_step <= end)
+    found = (_cut(c, run, key, _block(row), start, end) for row in c.execute(query).all())
+    return [block for block in found if block]
+
+
+def _cut(c: sa.Connection, run: int, key: int, block: Block, start: int | None, end: int | None) -> Block | None:
+    """Return the block of those of its points that lie between two steps, or None where there are none."""
+    low = start if start is not None and start > block.first[0] else None
+    high = end if end is not None and end < block.last[0] else None
+    if low is None and high is None:
+        return block
+    query = _after(run, key, None).where(sa.between(_POINT, sa.tuple_(*block.first), sa.tuple_(*block.last)))
+    query = query if low is None else query.where(_p.step >= low)
+    query = query if high is None else query.where(_p.step <= high)
+    points = [tuple(row) for row in c.execute(query)]
+    return _summary(points) if points else None
 
 
 def loose_points(c: sa.Connection, run: int, key: int) -> list[Key]:

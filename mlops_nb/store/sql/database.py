@@ -15,6 +15,9 @@ from sqlalchemy import exc
 from mlops_nb.errors import InvalidInput, MlopsError, StoreDamaged, StoreError, StoreUnreachable
 from mlops_nb.store.sql.run_records import RunCache
 
+_TOO_MANY = ("too many SQL variables", "number of parameters must be between")
+"""What SQLite and psycopg say of a statement with more values than one may have."""
+
 
 class Database(ABC):
     """One database, however many connections it takes.
@@ -47,7 +50,7 @@ class Database(ABC):
     def explain(self, text: str) -> MlopsError:
         """Return the error that stands for a message of the driver, with a remedy."""
 
-    def failed(self, text: str) -> None:
+    def failed(self, text: str) -> None:  # noqa: B027 - by default there is nothing to note
         """Take note of what the driver said before it is told."""
 
     @abstractmethod
@@ -116,6 +119,8 @@ class Database(ABC):
             cause = error.orig if isinstance(error, exc.DBAPIError) else error
             if isinstance(cause, self._driver.DataError):
                 raise InvalidInput(f"{self.name} cannot keep a value: {cause}.", hint="Text holds no NUL.") from error
+            if any(words in str(cause) for words in _TOO_MANY):
+                raise InvalidInput("The request names too many things at once.", hint="Split it into several.") from error
             self.failed(str(cause))
             raise self.explain(str(cause)) from error
         except exc.PendingRollbackError as error:

@@ -37,8 +37,10 @@ def create(c: sa.Connection, name: str, artifact_location: str | None, tags: Map
     assert key is not None
     location = artifact_location or f"mlflow-artifacts:/{key[0]}"
     c.execute(experiments.update().where(experiments.c.id == key[0]).values(artifact_location=location))
-    for tag, value in tags.items():
-        set_tag(c, str(key[0]), tag, value)
+    for tag in tags:
+        _check_tag(tag)
+    if tags:
+        c.execute(experiment_tags.insert(), [{"experiment_id": key[0], "key": tag, "value": value} for tag, value in tags.items()])
     return int(key[0])
 
 
@@ -97,25 +99,16 @@ def update(c: sa.Connection, experiment_id: str, name: str | None, stage: Lifecy
         if experiment_id == "0" and stage is LifecycleStage.DELETED:
             raise InvalidInput("The experiment 'Default' cannot be deleted.")
         values["lifecycle_stage"] = stage.value
-        # Each run gets a revision of its own, so that a follower can read them page by page.
         mine = [row[0] for row in c.execute(sa.select(runs.c.id).where(runs.c.experiment_id == _numeric(experiment_id)))]
-        if mine:
-            base = revision.following(c, len(mine)) - len(mine)
-            deleted = now if stage is LifecycleStage.DELETED else None
-            statement = (
-                runs.update()
-                .where(runs.c.id == sa.bindparam("row"))
-                .values(lifecycle_stage=stage.value, deleted_time=deleted, revision=sa.bindparam("new"))
-            )
-            c.execute(statement, [{"row": row, "new": base + number} for number, row in enumerate(mine, start=1)])
+        deleted = now if stage is LifecycleStage.DELETED else None
+        revision.change_runs(c, mine, lifecycle_stage=stage.value, deleted_time=deleted)
     c.execute(experiments.update().where(experiments.c.id == _numeric(experiment_id)).values(**values))
 
 
 def set_tag(c: sa.Connection, experiment_id: str, key: str, value: str | None) -> None:
     """Set or, with None, remove a tag."""
     number = int(get(c, experiment_id).experiment_id)
-    if not key or len(key) > MAX_KEY:
-        raise InvalidInput(f"An experiment tag's name has 1 to {MAX_KEY} characters.")
+    _check_tag(key)
     if value is None:
         gone = c.execute(experiment_tags.delete().where(experiment_tags.c.experiment_id == number, experiment_tags.c.key == key))
         if gone.rowcount == 0:
@@ -123,6 +116,11 @@ def set_tag(c: sa.Connection, experiment_id: str, key: str, value: str | None) -
         return
     statement = insert(c, experiment_tags).values(experiment_id=number, key=key, value=value)
     c.execute(statement.on_conflict_do_update(index_elements=["experiment_id", "key"], set_={"value": statement.excluded.value}))
+
+
+def _check_tag(key: str) -> None:
+    if not key or len(key) > MAX_KEY:
+        raise InvalidInput(f"An experiment tag's name has 1 to {MAX_KEY} characters.")
 
 
 def _numeric(experiment_id: str) -> int:

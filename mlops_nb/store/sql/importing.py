@@ -66,6 +66,7 @@ class SqlImport(StoreImport):
                 c.execute(experiments.update().where(experiments.c.id == number).values(**values))
             else:
                 number = int(found.experiment_id)
+                _put_times(c, found, experiment)
             _put_pairs(c, experiment_tags, {"experiment_id": number}, experiment.tags)
             return experiment_rows.get(c, str(number))
 
@@ -93,6 +94,15 @@ class SqlImport(StoreImport):
     def put_registered_model(self, model: RegisteredModel, versions: Sequence[ModelVersion]) -> None:
         with self._write() as c:
             _put_registered_model(c, model, versions)
+
+
+def _put_times(c: sa.Connection, found: Experiment, new: Experiment) -> None:
+    """Let an experiment that is younger here be as old as there, as `Default` is, which every store has from its first moment."""
+    if 0 < new.creation_time < found.creation_time or not found.creation_time:
+        values = {"creation_time": new.creation_time}
+        if found.lifecycle_stage is LifecycleStage.ACTIVE:  # of a deleted one it is the time of the deletion
+            values["last_update_time"] = new.last_update_time
+        c.execute(experiments.update().where(experiments.c.id == int(found.experiment_id)).values(**values))
 
 
 # -- runs

@@ -17,6 +17,7 @@ from mlops_nb.store.sql import points as point_rows
 from mlops_nb.store.sql import revision
 from mlops_nb.store.sql import runs as run_rows
 from mlops_nb.store.sql.schema import cells, deliveries, runs
+from mlops_nb.store.sql.search import chunks
 from mlops_nb.store.sql.upsert import insert
 
 
@@ -127,17 +128,11 @@ def ledger(c: sa.Connection, row: int) -> list[CellExecution]:
 def heartbeat(c: sa.Connection, run_ids: Sequence[str], now: int) -> None:
     """Renew leases; a LOST run is RUNNING again."""
     open_states = [RunStatus.RUNNING.value, RunStatus.SCHEDULED.value]
-    c.execute(runs.update().where(runs.c.run_id.in_(run_ids), runs.c.status.in_(open_states)).values(lease_at=now))
-    lost = sa.and_(runs.c.run_id.in_(run_ids), runs.c.status == RunStatus.LOST.value)
-    if c.execute(sa.select(runs.c.id).where(lost).limit(1)).first():
-        values = {
-            "lease_at": now,
-            "status": RunStatus.RUNNING.value,
-            "reason": None,
-            "end_time": None,
-            "revision": revision.following(c),
-        }
-        c.execute(runs.update().where(lost).values(**values))
+    for ids in chunks(run_ids):
+        c.execute(runs.update().where(runs.c.run_id.in_(ids), runs.c.status.in_(open_states)).values(lease_at=now))
+        lost = sa.select(runs.c.id).where(runs.c.run_id.in_(ids), runs.c.status == RunStatus.LOST.value)
+        found = [row[0] for row in c.execute(lost)]
+        revision.change_runs(c, found, lease_at=now, status=RunStatus.RUNNING.value, reason=None, end_time=None)
 
 
 def _expired(limit: int) -> sa.ColumnElement[bool]:
@@ -151,8 +146,7 @@ def expired(c: sa.Connection, limit: int) -> bool:
 
 def expire(c: sa.Connection, limit: int) -> list[str]:
     """Mark the runs whose lease ran out as LOST."""
-    ids = [r[0] for r in c.execute(sa.select(runs.c.run_id).where(_expired(limit)))]
-    if ids:
-        values = {"status": RunStatus.LOST.value, "reason": "no sign of life from its process", "revision": revision.following(c)}
-        c.execute(runs.update().where(runs.c.run_id.in_(ids)).values(**values))
-    return ids
+    found = c.execute(sa.select(runs.c.id, runs.c.run_id).where(_expired(limit)).order_by(runs.c.id)).all()
+    reason = "no sign of life from its process"
+    revision.change_runs(c, [row[0] for row in found], status=RunStatus.LOST.value, reason=reason)
+    return [row[1] for row in found]

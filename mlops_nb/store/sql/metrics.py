@@ -96,7 +96,7 @@ def _thinned(c: sa.Connection, run: int, key: int, total: int, max_points: int, 
     if total <= max(max_points, blocks.SEAL_AT):
         points = [_key(row) for row in c.execute(_points(run, key)) if _within(row[0], start, end)]
         return points if len(points) <= max_points else thin(points, max_points)
-    stretches = [b for b in blocks.read(c, run, key) if (end is None or b.first[0] <= end) and (start is None or b.last[0] >= start)]
+    stretches = blocks.read(c, run, key, start, end)
     if not whole and sum(b.points for b in stretches) <= 16 * blocks.BLOCK:
         query = _points(run, key)
         query = query if start is None else query.where(_p.step >= start)
@@ -104,7 +104,7 @@ def _thinned(c: sa.Connection, run: int, key: int, total: int, max_points: int, 
         points = [_key(row) for row in c.execute(query)]
         return points if len(points) <= max_points else thin(points, max_points)
     loose = [point for point in blocks.loose_points(c, run, key) if _within(point[0], start, end)]
-    return [point for point in thin_blocks(stretches, loose, max_points) if _within(point[0], start, end)]
+    return thin_blocks(stretches, loose, max_points)
 
 
 def _key(row: Any) -> Key:

@@ -34,7 +34,7 @@ def from_token(token: str) -> list[Any]:
     """
     try:
         values = json.loads(base64.urlsafe_b64decode(token))
-    except (ValueError, binascii.Error):
+    except (ValueError, binascii.Error, RecursionError):  # the last: JSON that is nested without end
         values = None
     if not isinstance(values, list):
         raise InvalidInput(f"Invalid page token {token[:80]!r}.", hint="Use next_page_token of the last answer as it is.")

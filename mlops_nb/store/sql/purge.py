@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from mlops_nb.core.artifacts import ArtifactOwner, OwnerKind, artifact_uri
 from mlops_nb.core.records import LifecycleStage
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.core.traces import TAG_ARTIFACT_LOCATION
 from mlops_nb.errors import InvalidInput, MlopsError, NotFound, NotSupported
 from mlops_nb.store.purge import UPLOAD_GRACE_SECONDS, Purged, PurgeQuery
 from mlops_nb.store.sql import runs as run_rows
@@ -31,7 +30,6 @@ from mlops_nb.store.sql.schema import (
     run_models,
     runs,
     trace_runs,
-    trace_tags,
     traces,
 )
 from mlops_nb.store.sql.upsert import insert
@@ -50,12 +48,15 @@ def purge(database: Database, files: OwnedFiles, query: PurgeQuery, now: int) ->
     """Remove what a query names for good, and finish what an earlier purge has left."""
     done = Purged()
     limit = now - query.older_than_ms
-    _remove_files(database, files, done)
+    if not query.dry_run:
+        _remove_files(database, files, done)
     with database.read() as c:
         _check(c, query, limit)
         wanted = _experiments(c, query, limit, done)
         numbers = _runs(c, query, limit, wanted, done)
         models = _models(c, query, limit, wanted)
+        if query.dry_run:
+            return _foreseen(c, [number for number, _ in numbers], models, wanted, done)
     for group in _groups(numbers):
         with database.write() as c:
             done.runs += _purge_runs(c, group)
@@ -164,6 +165,18 @@ def _models(c: sa.Connection, query: PurgeQuery, limit: int, wanted: Sequence[in
     return [int(row[0]) for row in c.execute(sa.select(logged_models.c.id).where(condition).order_by(logged_models.c.id))]
 
 
+def _foreseen(c: sa.Connection, numbers: Sequence[int], models: Sequence[int], wanted: Sequence[int], done: Purged) -> Purged:
+    """Say what a purge would remove; data sets and remains of uploads are not looked for."""
+    for chunk in _chunks(numbers):
+        done.runs += c.execute(sa.select(runs.c.run_id).where(runs.c.id.in_(chunk)).order_by(runs.c.id)).scalars()
+    for chunk in _chunks(models):
+        m = logged_models.c
+        done.models += c.execute(sa.select(m.model_id).where(m.id.in_(chunk)).order_by(m.id)).scalars()
+    done.experiments = [str(number) for number in wanted]
+    done.traces = c.execute(sa.select(sa.func.count()).where(traces.c.experiment_id.in_(wanted))).scalar_one()
+    return done
+
+
 def _groups(numbers: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
     """Part runs into those that go in one transaction, so that none holds the lock for long."""
     group: list[int] = []
@@ -226,22 +239,16 @@ def _purge_experiment(database: Database, number: int, done: Purged) -> None:
                 done.experiments.append(str(number))
                 return
             location = str(c.execute(sa.select(experiments.c.artifact_location).where(experiments.c.id == number)).scalar_one())
-            numbers = [row[0] for row in rows]
-            tag = sa.and_(trace_tags.c.key == TAG_ARTIFACT_LOCATION, trace_tags.c.trace.in_(numbers))
-            places = {row[0]: row[1] for row in c.execute(sa.select(trace_tags.c.trace, trace_tags.c.value).where(tag))}
-            owners = [
-                ArtifactOwner(
-                    kind=OwnerKind.TRACE,
-                    experiment_id=str(number),
-                    owner_id=row[1],
-                    uri=places.get(row[0]) or artifact_uri(location, OwnerKind.TRACE, row[1]),
-                )
-                for row in rows
-            ]
-            _note(c, owners)
-            _delete_rows(c, traces, numbers)
+            _note(c, [_trace(number, location, row[1]) for row in rows])
+            _delete_rows(c, traces, [row[0] for row in rows])
             c.execute(trace_runs.delete().where(trace_runs.c.trace_id.in_([row[1] for row in rows])))
             done.traces += len(rows)
+
+
+def _trace(experiment: int, location: str, trace_id: str) -> ArtifactOwner:
+    # The tag that tells clients the place is not asked: they can change it, and would choose what goes.
+    uri = artifact_uri(location, OwnerKind.TRACE, trace_id)
+    return ArtifactOwner(kind=OwnerKind.TRACE, experiment_id=str(experiment), owner_id=trace_id, uri=uri)
 
 
 def _is_free(c: sa.Connection, experiment: int) -> bool:
@@ -286,8 +293,8 @@ def _remove_files(database: Database, files: OwnedFiles, done: Purged) -> None:
             try:
                 files.delete(owner)
                 done.files += 1
-            except NotSupported:
-                done.kept.append(f"The files at {owner.uri} stay: they are where only the clients of {owner.owner_id} can reach them.")
+            except (InvalidInput, NotSupported):  # it would be so at every purge
+                done.kept.append(f"The files at {owner.uri} stay: they are not below the store's own place for files.")
             except MlopsError as error:
                 done.problems.append(f"The files of {owner.owner_id} could not be removed: {error}")
                 continue

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import random
 import shutil
 import sqlite3
 import threading
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from mlops_nb.store.sql.schema import FIRST_EXPERIMENT, SCHEMA_VERSION, experime
 BUSY_SECONDS = 60
 _DURABILITY = {"full": "FULL", "normal": "NORMAL"}
 _FIRST_SAFE_WAL = (3, 51, 3)
+_LOOK_AGAIN = (0.002, 0.01)
+_LARGEST_JOURNAL = 1 << 26  # a long reader makes the WAL grow; it shrinks to this when the reader is gone
 _ROOM = 1 << 20
 _UNKNOWN = (-1, -1)
 _FULL_HINT = "Free some space there; it is used again at once, and what was logged waits in the journal."
@@ -121,6 +125,7 @@ class SqliteDatabase(Database):
         cursor.execute("PRAGMA case_sensitive_like=ON")
         cursor.execute("PRAGMA cache_size=-32768")
         cursor.execute("PRAGMA wal_autocheckpoint=4000")
+        cursor.execute(f"PRAGMA journal_size_limit={_LARGEST_JOURNAL}")
         cursor.close()
 
     def _upgrade(self, engine: sa.Engine) -> None:
@@ -190,7 +195,8 @@ class EmptyDatabase(Database):
         event.listen(self._engine, "connect", _case_sensitive)
         self._kept = self._engine.connect()  # the database lives as long as a connection does
         metadata.create_all(self._kept)
-        self._kept.execute(experiments.insert().values(FIRST_EXPERIMENT))
+        now = time.time_ns() // 1_000_000
+        self._kept.execute(experiments.insert().values({**FIRST_EXPERIMENT, "creation_time": now, "last_update_time": now}))
         self._kept.execute(store_state.insert().values(name="revision", value=0))
         self._kept.commit()
 
@@ -211,8 +217,31 @@ def _case_sensitive(connection: Any, _record: Any) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     # A transaction that will write takes the lock at once: upgrading a read lock can fail without waiting.
-    immediate = connection.get_execution_options().get("immediate")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    if connection.get_execution_options().get("immediate"):
+        _take_turn(connection.connection.dbapi_connection, connection.dialect.dbapi)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _take_turn(connection: Any, driver: Any) -> None:
+    """Begin a transaction that writes when no other process has one.
+
+    SQLite itself looks ten times a second; of many writers one can then wait for minutes, as those that have just written
+    are there before it.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    connection.execute("PRAGMA busy_timeout=0").close()
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE").close()
+                return
+            except driver.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(*_LOOK_AGAIN))
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}").close()
 
 
 def _schema_of(engine: sa.Engine) -> str | None:

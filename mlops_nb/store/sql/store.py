@@ -13,6 +13,7 @@ from mlops_nb.core.datasets import DatasetInput, DatasetSummary, ModelOutput
 from mlops_nb.core.events import AnyEvent
 from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.errors import InvalidInput
 from mlops_nb.store.artifacts import ArtifactStore, LocalArtifacts, check_artifact_path, open_artifacts
 from mlops_nb.store.base import LEASE_SECONDS, ExperimentQuery, MetricColumns, Page, RunQuery, ServedStore, StoreStatus
 from mlops_nb.store.files import OwnedFiles
@@ -26,6 +27,8 @@ from mlops_nb.store.sql.search.run_pages import runs_page
 from mlops_nb.store.sql.sqlite import SqliteDatabase
 from mlops_nb.store.sql.traces import SqlTraces
 from mlops_nb.store.transfer import StoreExport
+
+_LONGEST_LEASE = 1e12  # what a column holds in milliseconds; NaN is not below it
 
 
 class SqlStore(ServedStore):
@@ -219,6 +222,8 @@ class SqlStore(ServedStore):
             ingest.heartbeat(c, list(run_ids), now_ms())
 
     def expire_leases(self, *, older_than_seconds: float = LEASE_SECONDS) -> list[str]:
+        if not abs(older_than_seconds) < _LONGEST_LEASE:
+            raise InvalidInput(f"No lease is {older_than_seconds} s old.", hint="Give a number of seconds.")
         limit = now_ms() - int(older_than_seconds * 1000)
         with self._read() as c:  # nearly always there is nothing to do: no write lock for that
             if not ingest.expired(c, limit):

@@ -15,7 +15,7 @@ import msgspec
 
 from mlops_nb.core.artifacts import OwnerKind
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.errors import InvalidInput, NotSupported
+from mlops_nb.errors import InvalidInput, NotSupported, StoreUnreachable
 from mlops_nb.store.base import ServedStore
 from mlops_nb.store.transfer import StoreExport
 from mlops_nb.transfer.exporters.owned_files import copy_files, folder_of, owners
@@ -55,10 +55,9 @@ def export_mlflow_database(store: ServedStore, file: str | Path, *, files: bool 
     place = Path(file)
     _check_replaceable(place)
     folder = place.absolute().with_name(f"{place.name}.artifacts")
-    part = unfinished(place)
-    copied = unfinished(folder)
     done = MlflowExported()
-    with store.export() as export:
+    with unfinished(place) as part, unfinished(folder) as copied, store.export() as export:
+        part.touch()  # a folder that cannot be written is said by the system in better words
         database = sqlite3.connect(part, isolation_level=None)
         try:
             database.execute("PRAGMA journal_mode=OFF")  # it is thrown away if it does not become complete
@@ -68,6 +67,8 @@ def export_mlflow_database(store: ServedStore, file: str | Path, *, files: bool 
             _Writer(export, database, folder, done).all()
             database.execute(f"CREATE TABLE {_MARK} (created_by TEXT)")
             database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise StoreUnreachable(f"{place} cannot be written: {error}.", hint="Is there room on the disk?") from error
         finally:
             database.close()
         if files:
@@ -79,7 +80,7 @@ def export_mlflow_database(store: ServedStore, file: str | Path, *, files: bool 
                     except NotSupported as error:
                         done.problems.append(f"Files of {owner.owner_id} stay behind: {error}")
             move_in(copied, folder)
-    move_in(part, place)
+        move_in(part, place)
     return done
 
 
@@ -182,7 +183,7 @@ class _Writer:
     def _registry(self) -> None:
         places = self._places()
         models = self._rows("registered_models")
-        self._put("registered_models", (_renamed(row, last_update_time="last_updated_time") for row in models))
+        self._put("registered_models", (_described(_renamed(row, last_update_time="last_updated_time")) for row in models))
         self._put("registered_model_tags", self._rows("registered_model_tags"))
         self._put("model_versions", (_version(row, places) for row in self._rows("model_versions")))
         self._put("model_version_tags", self._rows("model_version_tags"))
@@ -265,7 +266,12 @@ def _version(row: Row, places: dict[str, tuple[str, str]]) -> Row:
             for name in ("source", "storage_location"):
                 if renamed[name] == old or renamed[name].startswith(old + "/"):
                     renamed[name] = new + renamed[name].removeprefix(old)
-    return renamed
+    return _described(renamed)
+
+
+def _described(row: Row) -> Row:
+    """Return a row as MLflow writes it: what has no description has NULL."""
+    return {**row, "description": row["description"] or None}
 
 
 def _dataset_id(row: Row) -> str:

@@ -45,9 +45,8 @@ def export_open_files(store: ServedStore, folder: str | Path, *, files: bool = T
     place = Path(folder)
     if place.exists() and any(place.iterdir()) and not (place / MANIFEST).is_file():
         raise InvalidInput(f"{folder} is not empty, and no export.", hint="Give another folder.")
-    part = unfinished(place)
-    part.mkdir()
-    with store.export() as export:
+    with unfinished(place) as part, store.export() as export:
+        part.mkdir()
         manifest = Manifest(schema_version=export.schema_version, created=time.time_ns() // 1_000_000)
         for table in export.tables:
             manifest.tables[table.name] = _write(export, table, part / f"{table.name}.parquet")
@@ -57,8 +56,8 @@ def export_open_files(store: ServedStore, folder: str | Path, *, files: bool = T
                     manifest.files += copy_files(store, owner, part / ARTIFACTS / folder_of(owner))
                 except NotSupported as error:
                     manifest.problems.append(f"Files of {owner.owner_id} stay behind: {error}")
-    (part / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
-    move_in(part, place)
+        (part / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+        move_in(part, place)
     return manifest
 
 

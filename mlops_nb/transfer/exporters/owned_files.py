@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlops_nb.core.artifacts import ArtifactOwner, OwnerKind, artifact_uri
-from mlops_nb.core.traces import TAG_ARTIFACT_LOCATION
+from mlops_nb.errors import InvalidInput, NotSupported
 from mlops_nb.store.base import ServedStore
 from mlops_nb.store.transfer import StoreExport
 
@@ -22,10 +22,9 @@ def owners(export: StoreExport) -> Iterator[ArtifactOwner]:
     for part in export.rows("logged_models"):
         for row in part:
             yield ArtifactOwner(kind=OwnerKind.MODEL, experiment_id=str(row[1]), owner_id=str(row[0]), uri=str(row[places]))
-    told = {row[0]: str(row[2]) for part in export.rows("trace_tags") for row in part if row[1] == TAG_ARTIFACT_LOCATION}
     for part in export.rows("traces"):
         for trace_id, experiment_id, *_ in part:
-            uri = told.get(trace_id) or artifact_uri(locations[str(experiment_id)], OwnerKind.TRACE, str(trace_id))
+            uri = artifact_uri(locations[str(experiment_id)], OwnerKind.TRACE, str(trace_id))
             yield ArtifactOwner(kind=OwnerKind.TRACE, experiment_id=str(experiment_id), owner_id=str(trace_id), uri=uri)
 
 
@@ -35,8 +34,15 @@ def folder_of(owner: ArtifactOwner) -> str:
 
 
 def copy_files(store: ServedStore, owner: ArtifactOwner, folder: Path) -> int:
-    """Copy the files of an owner into a folder and return how many there are."""
-    found = store.files.list(owner, recursive=True)
+    """Copy the files of an owner into a folder and return how many there are.
+
+    Raises:
+        NotSupported: If they are in a place of their own, which the store does not read.
+    """
+    try:
+        found = store.files.list(owner, recursive=True)
+    except InvalidInput as error:
+        raise NotSupported(f"they are at {owner.uri}, not below the store's own place for files.") from error
     for one in found:
         place = folder / one.path
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def unfinished(place: Path) -> Path:
-    """Return where an export to a place is written, after what an interrupted one left there is gone."""
+@contextlib.contextmanager
+def unfinished(place: Path) -> Iterator[Path]:
+    """Give where an export to a place is written, after what a killed one left there is gone. An error leaves nothing there."""
     place.absolute().parent.mkdir(parents=True, exist_ok=True)
     part = place.absolute().parent / f".{place.name}.part"
     _remove(part)
-    return part
+    try:
+        yield part
+    finally:
+        _remove(part)
 
 
 def move_in(part: Path, place: Path) -> None:

@@ -26,7 +26,7 @@ _FETCH = 10_000
 _TABLES = (
     "experiments experiment_tags runs params tags metrics inputs input_tags datasets logged_models logged_model_params "
     "logged_model_tags logged_model_metrics registered_models registered_model_tags registered_model_aliases model_versions "
-    "model_version_tags"
+    "model_version_tags trace_info"
 ).split()
 
 Row = dict[str, Any]
@@ -55,7 +55,10 @@ class MlflowDatabase(Source):
             self._connection = self._engine.connect()
             self._tables = _reflected(self._connection)
         except ModuleNotFoundError as error:
-            raise MissingDependencyError(str(error.name), extra="postgresql", purpose=f"Reading {name}") from error
+            if name.startswith("postgres"):
+                raise MissingDependencyError(str(error.name), extra="postgresql", purpose=f"Reading {name}") from error
+            hint = "Install the driver that MLflow's server uses for it."
+            raise InvalidInput(f"Reading {name} needs the package '{error.name}', which is not installed.", hint=hint) from error
         except (exc.DBAPIError, exc.ArgumentError) as error:
             raise StoreUnreachable(f"{name} cannot be read: {getattr(error, 'orig', error)}.", hint="Is it MLflow's database?") from error
         if not {"experiments", "runs"} <= self._tables.keys() or "run_uuid" not in self._tables["runs"].c:
@@ -157,6 +160,9 @@ class MlflowDatabase(Source):
                     tags=tags.get(row["model_id"], {}),
                     metrics=metrics.get(row["model_id"], []),
                 )
+
+    def traces(self, experiment_id: str) -> int:
+        return sum(1 for _ in self._rows("trace_info", ("request_id",), experiment_id=[int(experiment_id)]))
 
     def registered_models(self) -> Iterator[tuple[RegisteredModel, list[ModelVersion]]]:
         columns = ("name", "creation_time", "last_updated_time", "description")

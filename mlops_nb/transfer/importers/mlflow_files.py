@@ -122,6 +122,9 @@ class MlflowFiles(Source):
                 metrics=list(_model_metrics(place / "metrics")),
             )
 
+    def traces(self, experiment_id: str) -> int:
+        return len(_folders(self._experiments[experiment_id] / "traces"))
+
     def registered_models(self) -> Iterator[tuple[RegisteredModel, list[ModelVersion]]]:
         for place in _folders(self._root / _REGISTRY):
             if not (place / _META).exists():

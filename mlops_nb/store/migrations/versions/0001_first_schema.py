@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -116,7 +118,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("tags_by_key", "tags", ["key", "run"])
-    op.execute(
+    now = time.time_ns() // 1_000_000
+    default = sa.text(
         "INSERT INTO experiments (id, name, artifact_location, lifecycle_stage, creation_time, last_update_time) "
-        "VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 0, 0)"
+        "VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', :now, :now)"
     )
+    op.execute(default.bindparams(sa.bindparam("now", now, sa.BigInteger)))

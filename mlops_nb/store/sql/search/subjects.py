@@ -147,6 +147,7 @@ LOGGED_MODELS = Subject(
     columns={
         "name": _text("logged_models.name"),
         "model_id": _text("logged_models.model_id", unique=True),
+        "experiment_id": Column(value="CAST(logged_models.experiment_id AS TEXT)", order="logged_models.experiment_id"),
         "model_type": _text("logged_models.model_type"),
         "status": _text("logged_models.status"),
         "source_run_id": _text("logged_models.source_run_id"),
