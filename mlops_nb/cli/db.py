@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from mlops_nb.cli.output import output_option, say
@@ -31,3 +33,20 @@ def upgrade(url: str | None, as_json: bool) -> None:
         status = store.status()
     answer = {"schema": SCHEMA_VERSION, "experiments": status.experiment_count, "runs": status.run_count}
     say(answer, f"The schema is {SCHEMA_VERSION}; the store has {status.run_count} runs.", as_json=as_json)
+
+
+@db.command(
+    help=f"""Read the whole store and say whether it is sound.
+
+URL: {STORE_HELP}
+"""
+)
+@click.argument("url", required=False)
+@output_option
+def check(url: str | None, as_json: bool) -> None:
+    with served_store(url) as store:
+        faults = store.check()
+    told = "\n".join(f"✗ {fault}" for fault in faults) + "\nRestore the last good copy of the file; the journals are sent again."
+    say({"faults": faults}, told if faults else "✓ The store is sound.", as_json=as_json)
+    if faults:
+        sys.exit(1)

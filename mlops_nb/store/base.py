@@ -367,6 +367,10 @@ class ServedStore(TrackingStore):
         """Give everything in the store, as it is when the block begins."""
 
     @abstractmethod
+    def check(self) -> list[str]:
+        """Read the whole database and return what is wrong in it, in words."""
+
+    @abstractmethod
     def purge(self, query: PurgeQuery) -> Purged:
         """Remove what was deleted for good, with its files; running runs stay.
 

@@ -16,11 +16,12 @@ import sqlalchemy as sa
 
 from mlops_nb.core.events import RunStarted
 from mlops_nb.errors import StoreFull
+from mlops_nb.store.sql.checking import miscounts
 from mlops_nb.store.sql.sqlite import sqlite_driver
 from mlops_nb.store.sql.store import SqlStore
 from tests.durability.figures import report, seed
 from tests.durability.fleet import Fleet, wait_until
-from tests.durability.oracle import judge, miscounts
+from tests.durability.oracle import judge
 from tests.durability.servers import TeamPlace, kill
 
 

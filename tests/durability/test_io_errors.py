@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from mlops_nb.store.sql.checking import miscounts
 from mlops_nb.store.sql.sqlite import sqlite_driver
 from mlops_nb.store.sql.store import SqlStore
 from tests.durability.children import Board, context, end, found_in, scripted_ingest
 from tests.durability.figures import report, seed
-from tests.durability.oracle import Found, Log, judge, miscounts
+from tests.durability.oracle import Found, Log, judge
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: it makes the calls fail.")
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from mlops_nb.store.sql.checking import miscounts
 from mlops_nb.store.sql.sqlite import sqlite_driver
 from tests.durability.figures import quantile, report, seed
 from tests.durability.fleet import Fleet, wait_until
-from tests.durability.oracle import judge, miscounts
+from tests.durability.oracle import judge
 from tests.durability.servers import JupyterPlace, TeamPlace, kill
 from tests.postgres import PostgresServer, needs_postgres
 

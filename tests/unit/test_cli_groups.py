@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -17,6 +18,7 @@ from mlops_nb.cli.gc import duration_ms
 from mlops_nb.cli.output import table
 from mlops_nb.core.formatting import width
 from mlops_nb.errors import MlopsError
+from mlops_nb.store.sql.sqlite import sqlite_driver
 
 Run = Callable[..., Any]
 
@@ -130,6 +132,18 @@ def test_db_upgrade_says_the_schema(ask: Run) -> None:
     ask("experiments", "create", "-n", "x")
     assert ask("db", "upgrade")["experiments"] == 2
     assert ask("db", "upgrade", "sqlite:///.mlops/store.db")["runs"] == 0
+
+
+def test_db_check_reads_the_store_and_says_what_is_wrong(ask: Run, invoke: Callable[..., Result]) -> None:
+    ask("runs", "create", "--experiment-name", "x")
+    assert ask("db", "check") == {"faults": []}
+    with contextlib.closing(sqlite_driver().connect(".mlops/store.db")) as database, database:
+        database.execute("INSERT INTO metric_keys VALUES (7, 'loss')")
+        database.execute("INSERT INTO metric_points (run, key, step, timestamp, bits) VALUES (1, 7, 0, 0, 0)")
+        database.execute("INSERT INTO tags VALUES (99, 'k', 'v')")
+    result = invoke("db", "check")
+    assert result.exit_code == 1
+    assert "1 points belong to no metric" in result.output and "a row of tags belongs to nothing in runs" in result.output
 
 
 def test_reading_makes_no_files(invoke: Callable[..., Result], tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from mlops_nb.core.records import Metric
 from mlops_nb.store.sql import blocks, sampling
 from mlops_nb.store.sql.bits import from_bits, to_bits
+from mlops_nb.store.sql.checking import miscounts
 from mlops_nb.store.sql.schema import metric_blocks, runs
 from mlops_nb.store.sql.store import SqlStore
-from tests.durability.oracle import miscounts, rank
+from tests.durability.oracle import rank
 
 _BLOCK = 8
 _KEYS = ("a", "b")

@@ -18,7 +18,20 @@ from mlops_nb.store.artifacts import ArtifactStore, LocalArtifacts, check_artifa
 from mlops_nb.store.base import LEASE_SECONDS, ExperimentQuery, MetricColumns, Page, RunQuery, ServedStore, StoreStatus
 from mlops_nb.store.files import OwnedFiles
 from mlops_nb.store.purge import Purged, PurgeQuery
-from mlops_nb.store.sql import experiments, exporting, ingest, inputs, metrics, point_stream, purge, revision, run_records, runs, sampling
+from mlops_nb.store.sql import (
+    checking,
+    experiments,
+    exporting,
+    ingest,
+    inputs,
+    metrics,
+    point_stream,
+    purge,
+    revision,
+    run_records,
+    runs,
+    sampling,
+)
 from mlops_nb.store.sql.database import Database
 from mlops_nb.store.sql.importing import SqlImport
 from mlops_nb.store.sql.logged_models import SqlLoggedModels
@@ -239,6 +252,10 @@ class SqlStore(ServedStore):
 
     def export(self) -> AbstractContextManager[StoreExport]:
         return exporting.export(self.database)
+
+    def check(self) -> list[str]:
+        with self._read() as c:
+            return checking.faults(c)
 
     def purge(self, query: PurgeQuery) -> Purged:
         return purge.purge(self.database, self._files, query, now_ms())
