@@ -11,7 +11,6 @@ from mlops_nb.api.operation import Operation
 from mlops_nb.errors import InvalidInput
 
 _PART = re.compile(r"\{(\w+)(\.\.\.)?\}")
-_REST = re.compile(r"\{(\w+)\.\.\.\}")
 
 
 class Route(NamedTuple):
@@ -31,7 +30,6 @@ class MethodNotAllowed(Exception):
 
 class _Template(NamedTuple):
     pattern: re.Pattern[str]
-    rest: str
     methods: dict[str, Operation]
 
 
@@ -51,7 +49,7 @@ class Router:
                 if "{" not in path:
                     methods = self._literal.setdefault(path, {})
                 else:
-                    methods = templates.setdefault(path, _Template(re.compile(pattern_of(path)), _rest(path), {})).methods
+                    methods = templates.setdefault(path, _Template(re.compile(pattern_of(path)), {})).methods
                 if method in methods:
                     raise ValueError(f"{method} {path} is claimed by '{methods[method].name}' and '{operation.name}'.")
                 methods[method] = operation
@@ -77,8 +75,7 @@ class Router:
             if match is None:
                 continue
             if method in template.methods:
-                parts = {name: _decoded(text, name == template.rest) for name, text in match.groupdict().items()}
-                return Route(template.methods[method], parts)
+                return Route(template.methods[method], {name: _decoded(text) for name, text in match.groupdict().items()})
             allowed |= template.methods.keys()
         if allowed:
             raise MethodNotAllowed(allowed)
@@ -91,16 +88,7 @@ def _choose(methods: Mapping[str, Operation], method: str) -> Operation:
     return methods[method]
 
 
-def _rest(template: str) -> str:
-    """Return the name of the part that takes the rest of a path, or ""."""
-    found = _REST.search(template)
-    return found[1] if found else ""
-
-
-def _decoded(text: str, is_file: bool) -> str:
-    if is_file:
-        # MLflow's clients send the name `50%af` as it is, and decode what a listing says in this very way.
-        return unquote(text, errors="replace")
+def _decoded(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:

@@ -203,6 +203,8 @@ def _served(store_uri: str | None, artifact_root: str | None) -> Served:
         if not store_uri.startswith(_DATABASES):
             from mlops_nb.api.project import without_password
 
+            if store_uri.startswith(("http://", "https://")):
+                raise InvalidInput(f"{without_password(store_uri)} is a server, not a database.", hint="Name the database behind it.")
             if "://" not in store_uri and Path(store_uri).exists():
                 hint = f"Is it MLflow's? mlops-nb import mlflow {store_uri}"
             else:

@@ -138,15 +138,6 @@ def test_values_that_are_too_long_are_cut_as_mlflow_cuts_them(team: TeamProcess,
     assert (len(tags["a"]), len(tags["b"])) == (8000, 8000)
 
 
-def test_a_name_that_the_client_does_not_encode_is_taken_and_found_again(team: TeamProcess, run_id: str) -> None:
-    # MLflow's clients send the file `50%af` under its bare name.
-    path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts"
-    assert team.request("PUT", f"{path}/50%AF", data=b"x").status_code == 200
-    listed = team.request("GET", "/api/2.0/mlflow/artifacts/list", params={"run_id": run_id}).json()["files"]
-    assert [file["path"] for file in listed] == ["50\ufffd"]
-    assert team.request("GET", f"{path}/50%AF").content == team.request("GET", f"{path}/50%EF%BF%BD").content == b"x"
-
-
 def test_clients_of_mlflow_2_write_and_read_traces_in_their_way(team: TeamProcess) -> None:
     experiment = post(team, "/experiments/create", {"name": "traces of old clients"})["experiment_id"]
     begin = {

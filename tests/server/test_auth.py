@@ -15,6 +15,8 @@ ROUTES = [(method, re.sub(r"\{\w+(\.\.\.)?\}", "x", path)) for operation in OPER
 
 
 def forbidden(response: requests.Response) -> bool:
+    if response.request.method == "HEAD":
+        return response.status_code == 403 and not response.content
     return response.status_code == 403 and response.json()["error_code"] == "PERMISSION_DENIED"
 
 

@@ -349,7 +349,7 @@ def test_what_keeps_it_from_starting_is_said_in_one_line(tmp_path: Path, team: T
     assert "Address already in use" in refused(tmp_path, "--port", port)
     assert "cannot listen on 192.0.2.1" in refused(tmp_path, "--host", "192.0.2.1", "--port", "0", "--no-token")
     assert "no.such.host.invalid" in refused(tmp_path, "--host", "no.such.host.invalid", "--no-token")
-    assert "names no store" in refused(tmp_path, "--port", "0", uri, "mysql://somewhere/db")
+    assert "is no database that mlops_nb knows" in refused(tmp_path, "--port", "0", uri, "mysql://somewhere/db")
     assert "is a server, not a database" in refused(tmp_path, "--port", "0", uri, "http://127.0.0.1:1/mlops")
     unreachable = refused(tmp_path, "--port", "0", uri, "postgresql://ann:secret@127.0.0.1:1/db")
     assert "does not answer" in unreachable and "secret" not in unreachable
