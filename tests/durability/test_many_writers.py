@@ -13,11 +13,12 @@ import psycopg
 import pytest
 
 from mlops_nb.store.open import open_store
+from mlops_nb.store.sql.checking import miscounts
 from mlops_nb.store.sql.sqlite import sqlite_driver
 from tests.durability.children import context, end, found_in, make_with_own_sqlite, write_points, write_with_own_sqlite
 from tests.durability.figures import report, rss_mb, seed
 from tests.durability.fleet import Fleet
-from tests.durability.oracle import Log, judge, miscounts
+from tests.durability.oracle import Log, judge
 from tests.durability.servers import TeamPlace, kill
 from tests.postgres import PostgresServer, needs_postgres
 

@@ -14,13 +14,14 @@ from alembic import command
 from alembic.config import Config
 
 from mlops_nb.core.records import Metric
+from mlops_nb.store.sql.checking import miscounts
 from mlops_nb.store.sql.schema import SCHEMA_VERSION
 from mlops_nb.store.sql.sqlite import sqlite_driver
 from mlops_nb.store.sql.store import SqlStore
 from tests.durability.children import Board, context, end, open_only
 from tests.durability.figures import report, seed
 from tests.durability.fleet import wait_until
-from tests.durability.oracle import bits_of, miscounts
+from tests.durability.oracle import bits_of
 
 _OLD = "0001"
 _RUNS, _POINTS = 20, 3000

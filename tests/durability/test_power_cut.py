@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from mlops_nb.store.sql.checking import miscounts
 from mlops_nb.store.sql.sqlite import sqlite_driver
 from mlops_nb.store.sql.store import SqlStore
 from tests.durability.children import Board, found_in
 from tests.durability.figures import report, seed
 from tests.durability.fleet import ROOT, wait_until
-from tests.durability.oracle import batch, miscounts
+from tests.durability.oracle import batch
 
 needs_cc = pytest.mark.skipif(
     shutil.which("cc") is None or sys.platform != "linux", reason="A C compiler makes what keeps the synced files: there is none here."
