@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from mlops_nb.api.operation import Context
 from mlops_nb.api.paths import ProxyPlace, proxy_places
 from mlops_nb.core.artifacts import PROXY_SCHEME, ArtifactOwner, OwnerKind, artifact_uri, owner_of_run
+from mlops_nb.core.logged_models import owner_of_model
 from mlops_nb.core.model_sources import LoggedModelSource, ProxySource, RunSource, parse_source
 from mlops_nb.errors import NotFound, NotSupported
 
@@ -26,8 +27,7 @@ def model_owner(context: Context, model_id: str) -> ArtifactOwner:
     Raises:
         NotFound: If there is no such model.
     """
-    model = context.store.logged_models.get(model_id)
-    return ArtifactOwner(kind=OwnerKind.MODEL, experiment_id=model.experiment_id, owner_id=model.model_id, uri=model.artifact_location)
+    return owner_of_model(context.store.logged_models.get(model_id))
 
 
 def trace_owner(context: Context, trace_id: str) -> ArtifactOwner:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from mlops_nb.core.datasets import DatasetInput
+from mlops_nb.core.logged_models import LoggedModelStatus
 from mlops_nb.core.records import CellExecution
 from mlops_nb.core.run_state import RunStatus
 
@@ -43,6 +45,7 @@ class ParamLogged(Event, frozen=True, kw_only=True, tag="p"):
 
     key: str
     value: str
+    cell: int | None = None
 
 
 class TagSet(Event, frozen=True, kw_only=True, tag="g"):
@@ -53,10 +56,32 @@ class TagSet(Event, frozen=True, kw_only=True, tag="g"):
 
 
 class ArtifactAdded(Event, frozen=True, kw_only=True, tag="a"):
-    """A file was added. `spool` names the copy beside the journal that is still to be delivered."""
+    """A file was added, to the run or to a model that it made. `spool` names the copy that is still to be delivered."""
 
     path: str
     spool: str | None = None
+    model_id: str | None = None
+    cell: int | None = None
+
+
+class DatasetLogged(Event, frozen=True, kw_only=True, tag="d"):
+    """The run read a data set."""
+
+    input: DatasetInput
+    cell: int | None = None
+
+
+class ModelLogged(Event, frozen=True, kw_only=True, tag="model"):
+    """The run made a model, which is PENDING until its files are there; told again, its status changes."""
+
+    model_id: str
+    name: str
+    status: LoggedModelStatus
+    model_type: str = ""
+    step: int = 0
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    cell: int | None = None
 
 
 class CellRan(Event, frozen=True, kw_only=True, tag="c"):
@@ -72,7 +97,7 @@ class RunEnded(Event, frozen=True, kw_only=True, tag="end"):
     reason: str | None = None
 
 
-AnyEvent = RunStarted | MetricLogged | ParamLogged | TagSet | ArtifactAdded | CellRan | RunEnded
+AnyEvent = RunStarted | MetricLogged | ParamLogged | TagSet | ArtifactAdded | DatasetLogged | ModelLogged | CellRan | RunEnded
 
 _DECODER = msgspec.json.Decoder(AnyEvent)
 

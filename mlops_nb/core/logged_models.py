@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
+from mlops_nb.core.artifacts import ArtifactOwner, OwnerKind
 from mlops_nb.core.records import LifecycleStage, Record
 from mlops_nb.errors import InvalidInput
 
 MAX_MODEL_NAME = 500
+_ID = re.compile(r"m-[0-9a-f]{32}")
 _BARRED = ("/", ":", ".", "%", '"', "'")
 
 
@@ -55,6 +58,11 @@ class LoggedModel(Record, frozen=True, kw_only=True):
     metrics: list[ModelMetric] = []
 
 
+def owner_of_model(model: LoggedModel) -> ArtifactOwner:
+    """Return a model as an owner of files."""
+    return ArtifactOwner(kind=OwnerKind.MODEL, experiment_id=model.experiment_id, owner_id=model.model_id, uri=model.artifact_location)
+
+
 class DatasetRef(NamedTuple):
     """A data set by name, of any digest where none is given."""
 
@@ -93,6 +101,17 @@ class LoggedModelQuery(msgspec.Struct, frozen=True, kw_only=True):
 def new_model_id() -> str:
     """Return the id of a new model: `m-` and 32 hexadecimal digits."""
     return f"m-{secrets.token_hex(16)}"
+
+
+def check_model_id(model_id: str) -> str:
+    """Return `model_id` if `new_model_id` could have made it: it names a folder.
+
+    Raises:
+        InvalidInput: If not.
+    """
+    if not _ID.fullmatch(model_id):
+        raise InvalidInput(f"{model_id[:80]!r} cannot be the id of a model.")
+    return model_id
 
 
 def check_model_name(name: str) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from mlops_nb.core.datasets import ModelOutput, RunInputs
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.core.run_views import RunData, RunInfo
 
 
 class LifecycleStage(StrEnum):
@@ -68,11 +69,29 @@ class CellOutcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class ProductKind(StrEnum):
+    """What a cell can give a run, besides points of metrics, which name their cell themselves."""
+
+    PARAM = "param"
+    ARTIFACT = "artifact"
+    DATASET = "dataset"
+    MODEL = "model"
+
+
+class CellProduct(Record, frozen=True, kw_only=True):
+    """Something that a cell gave a run: `name` is the param's key, the file's path, the data set's name or the model's id."""
+
+    kind: ProductKind
+    name: str
+
+
 class CellExecution(Record, frozen=True, kw_only=True):
     """One execution of one cell while a run was open: a row of the ledger.
 
     `index` counts the executions within the run from 0. `source_hash` is the SHA-256 of the source in hex.
-    `outputs` is a short text of what the cell showed, when the executor saw it.
+    `reads` are the global names whose values the cell used, `writes` those that it bound, changed or removed.
+    `peak_memory` is the most memory that the kernel held meanwhile (bytes). `outputs` is a short text of what the cell
+    showed, when the executor saw it. `products` is filled in by the store: what the run's events name the cell for.
     """
 
     index: int
@@ -84,7 +103,11 @@ class CellExecution(Record, frozen=True, kw_only=True):
     duration_ms: float = 0.0
     outcome: CellOutcome = CellOutcome.OK
     error: str | None = None
+    reads: list[str] = []
+    writes: list[str] = []
+    peak_memory: int | None = None
     outputs: str | None = None
+    products: list[CellProduct] = []
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -109,6 +132,16 @@ class Run(Record, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     inputs: RunInputs = RunInputs()
     outputs: list[ModelOutput] = []
+
+    @property
+    def info(self) -> RunInfo:
+        """The run's own facts under MLflow's names."""
+        return RunInfo(self)
+
+    @property
+    def data(self) -> RunData:
+        """Params, latest metrics and tags as MLflow's scripts read them."""
+        return RunData(params=self.params, metrics={key: metric.value for key, metric in self.metrics.items()}, tags=self.tags)
 
     @property
     def parent_id(self) -> str | None:
@@ -150,6 +183,10 @@ TAG_SERIES = "mlops.series"
 TAG_ATTEMPT = "mlops.attempt"
 TAG_EXECUTION = "mlops.execution"
 TAG_GIT_DIRTY = "mlops.git.dirty"
+TAG_HYGIENE = "mlops.hygiene"
+TAG_VERIFIED = "mlops.verified"
+TAG_REPRODUCES = "mlops.reproduces"
+TAG_ARCHIVED = "mlops.archived"
 
 DEFAULT_EXPERIMENT = "Default"
 DEFAULT_EXPERIMENT_ID = "0"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from mlops_nb.core.artifacts import ArtifactOwner
 from mlops_nb.core.datasets import DatasetInput, DatasetSummary, ModelOutput
 from mlops_nb.core.events import AnyEvent
-from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
+from mlops_nb.core.records import CellExecution, Experiment, LifecycleStage, Metric, Run, Series
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.store.files import OwnedFiles
 from mlops_nb.store.logged_models import LoggedModelStore
@@ -20,6 +20,7 @@ from mlops_nb.store.page import MAX_PAGE as MAX_PAGE
 from mlops_nb.store.page import Page as Page
 from mlops_nb.store.purge import Purged, PurgeQuery
 from mlops_nb.store.registry import ModelRegistry
+from mlops_nb.store.run_files import RunFiles
 from mlops_nb.store.traces import TraceStore
 from mlops_nb.store.transfer import StoreExport, StoreImport
 
@@ -82,7 +83,7 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     run_count: int
 
 
-class TrackingStore(ABC):
+class TrackingStore(RunFiles):
     """Where experiments, runs, metrics and artifacts are kept.
 
     Threads: every method may be called from any thread at the same time.
@@ -245,7 +246,7 @@ class TrackingStore(ABC):
 
     @abstractmethod
     def cells(self, run_id: str) -> list[CellExecution]:
-        """Return the ledger of a run by index."""
+        """Return the ledger of a run by index, with what each cell gave the run."""
 
     # -- the write path of our own clients
 
@@ -269,33 +270,6 @@ class TrackingStore(ABC):
     @abstractmethod
     def expire_leases(self, *, older_than_seconds: float = LEASE_SECONDS) -> list[str]:
         """Mark RUNNING runs whose lease was not renewed as LOST and return their ids. A run without lease has none to lose."""
-
-    # -- artifacts; `path` is POSIX, relative to the run
-
-    @abstractmethod
-    def list_artifacts(self, run_id: str, path: str = "", *, recursive: bool = False) -> list[Artifact]:
-        """Return what is directly in a folder, or with `recursive` all files below it, by path. Nothing there: []."""
-
-    @abstractmethod
-    def read_artifact(self, run_id: str, path: str) -> Iterator[bytes]:
-        """Return the content of a file in pieces.
-
-        Raises:
-            NotFound: If there is no such file.
-            InvalidInput: If the path leads out of the run.
-        """
-
-    @abstractmethod
-    def write_artifact(self, run_id: str, path: str, content: BinaryIO) -> Artifact:
-        """Write a file whole, or replace it.
-
-        Raises:
-            InvalidInput: If the path leads out of the run.
-        """
-
-    @abstractmethod
-    def delete_artifact(self, run_id: str, path: str) -> None:
-        """Remove a file or a folder with all in it. Nothing there: nothing happens."""
 
     # -- itself
 

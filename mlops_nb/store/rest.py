@@ -211,9 +211,15 @@ class RestStore(TrackingStore):
                 raise StoreUnreachable("The artifact was replaced while it was read.", hint="Read it again.")
 
     def write_artifact(self, run_id: str, path: str, content: BinaryIO) -> Artifact:
+        return self._put_file(_file(run_id, path), path, content)
+
+    def write_model_file(self, model_id: str, path: str, content: BinaryIO) -> Artifact:
+        return self._put_file(f"/models/{_part(model_id)}/artifacts/files/{_path(path)}", path, content)
+
+    def _put_file(self, place: str, path: str, content: BinaryIO) -> Artifact:
         sent = hashlib.sha256()
-        response = self._send("PUT", _file(run_id, path), data=_chunks(content, sent))
-        answer = msgspec.json.decode(response.content, type=wire.ArtifactAnswer)
+        response = self._send("PUT", place, data=_chunks(content, sent))
+        answer = self._decoded(wire.ArtifactAnswer, response)
         if answer.sha256 not in (None, sent.hexdigest()):
             raise StoreUnreachable(f"The artifact '{path}' was damaged on its way to {self.base_url}.", hint="Send it again.")
         return answer.artifact
@@ -243,6 +249,9 @@ class RestStore(TrackingStore):
     def _call(self, answer: type[A], method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> A:
         data = None if body is None else _encoder.encode(body)
         response = self._send(method, path, query=query, data=data, is_json=body is not None)
+        return self._decoded(answer, response)
+
+    def _decoded(self, answer: type[A], response: requests.Response) -> A:
         try:
             return msgspec.json.decode(response.content, type=answer, strict=False)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -279,7 +288,7 @@ class RestStore(TrackingStore):
         except requests.RequestException as error:
             raise self._unreachable(error) from error
         if response.status_code not in (200, 206):
-            raise error_of(self.base_url, response.status_code, response.content)
+            raise error_of(self.base_url, response.status_code, response.content, response.headers.get("Retry-After"))
         return response
 
     def _unreachable(self, error: Exception) -> StoreUnreachable:
@@ -332,7 +341,11 @@ def _run(run_id: str, rest: str = "") -> str:
 
 
 def _file(run_id: str, path: str) -> str:
-    return _run(run_id, "/artifacts/files/") + "/".join(_part(part) for part in check_artifact_path(path))
+    return _run(run_id, f"/artifacts/files/{_path(path)}")
+
+
+def _path(path: str) -> str:
+    return "/".join(_part(part) for part in check_artifact_path(path))
 
 
 def _chunks(content: BinaryIO, sent: hashlib._Hash) -> Iterator[bytes]:

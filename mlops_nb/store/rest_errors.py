@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import parsedate_to_datetime
+
 import msgspec
 
 from mlops_nb.errors import (
@@ -33,14 +36,35 @@ class _Document(msgspec.Struct, kw_only=True):
     position: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
-def error_of(base_url: str, status: int, body: bytes) -> MlopsError:
+def error_of(base_url: str, status: int, body: bytes, retry_after: str | None = None) -> MlopsError:
     """Return the error that an answer stands for.
 
     Args:
         base_url: For the message where the answer is not one of our server's.
         status: Of HTTP, not 200.
         body: The answer.
+        retry_after: The header of this name, if there is one.
     """
+    error = _error_of(base_url, status, body)
+    if isinstance(error, StoreUnreachable):
+        error.retry_after = _seconds(retry_after)
+    return error
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Return the seconds that a `Retry-After` asks for, given as a number or as a date."""
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _error_of(base_url: str, status: int, body: bytes) -> MlopsError:
     try:
         document = msgspec.json.decode(body, type=_Document)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -56,7 +80,7 @@ def error_of(base_url: str, status: int, body: bytes) -> MlopsError:
 
 
 def _foreign(base_url: str, status: int) -> MlopsError:
-    if status in (502, 503, 504):
+    if status in (429, 502, 503, 504):
         return StoreUnreachable(f"The tracking server {base_url} is not ready (HTTP {status}).", hint="Try again in a moment.")
     if status in (401, 403):
         return PermissionDenied(f"{base_url} refuses access (HTTP {status}).", hint="Set MLOPS_NB_TRACKING_TOKEN to the server's token.")

@@ -7,10 +7,24 @@ import math
 import threading
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from mlops_nb.core import filters
-from mlops_nb.core.events import AnyEvent, ArtifactAdded, CellRan, MetricLogged, ParamLogged, RunEnded, RunStarted, TagSet
+from mlops_nb.core.datasets import CONTEXT_TAG, Dataset, DatasetInput
+from mlops_nb.core.events import (
+    AnyEvent,
+    ArtifactAdded,
+    CellRan,
+    DatasetLogged,
+    MetricLogged,
+    ModelLogged,
+    ParamLogged,
+    RunEnded,
+    RunStarted,
+    TagSet,
+)
+from mlops_nb.core.logged_models import LoggedModelStatus, new_model_id
 from mlops_nb.core.names import new_run_id
 from mlops_nb.core.records import CellExecution, CellOutcome, LifecycleStage, Metric, Run
 from mlops_nb.core.run_state import RunStatus
@@ -302,14 +316,14 @@ class StoreContract:
             MetricLogged(seq=15, ts=5, key="odd", value="-Infinity", step=1),
             TagSet(seq=16, ts=6, key="note"),
             ArtifactAdded(seq=17, ts=6, path="a.txt"),
-            RunEnded(seq=18, ts=7, status=RunStatus.FAILED, reason="ValueError: x"),
+            RunEnded(seq=18, ts=1007, status=RunStatus.FAILED, reason="ValueError: x"),
         ]
 
     def test_events_make_a_whole_run(self, store: TrackingStore) -> None:
         run_id = new_run_id()
         assert store.ingest(run_id, "source", self.events()) == 18
         run = store.get_run(run_id)
-        assert (run.name, run.user, run.start_time, run.end_time) == ("first", "me", 1000, 7)
+        assert (run.name, run.user, run.start_time, run.end_time) == ("first", "me", 1000, 1007)
         assert (run.status, run.reason) == (RunStatus.FAILED, "ValueError: x")
         assert run.params == {"lr": "0.1"} and "note" not in run.tags
         assert run.metrics["loss"].value == 0.1 and run.metrics["loss"].cell == 0
@@ -439,3 +453,43 @@ class StoreContract:
             thread.join(60)
         assert errors == []
         assert {key: metric.step for key, metric in store.get_run(run.run_id).metrics.items()} == {f"m{n}": 9 for n in range(8)}
+
+    def test_what_a_cell_gave_is_told_with_the_cell(self, store: TrackingStore) -> None:
+        run_id, model_id = new_run_id(), new_model_id()
+        dataset = DatasetInput(dataset=Dataset(name="iris", digest="d1", source_type="local", source="{}"), tags={CONTEXT_TAG: "training"})
+        cell = CellExecution(index=3, source="", source_hash="0", started=1, reads=["df"], writes=["é"], peak_memory=1 << 40)
+        model = ModelLogged(seq=5, ts=1, model_id=model_id, name="clf", status=LoggedModelStatus.PENDING, step=2, params={"C": "1"}, cell=3)
+        events: list[AnyEvent] = [
+            started(),
+            CellRan(seq=2, ts=1, cell=cell),
+            ParamLogged(seq=3, ts=1, key="lr", value="1", cell=3),
+            DatasetLogged(seq=4, ts=1, input=dataset, cell=3),
+            model,
+            ArtifactAdded(seq=6, ts=1, path="a.txt", cell=3),
+            ParamLogged(seq=7, ts=1, key="free", value="1"),
+        ]
+        for _ in range(2):  # sending it again changes nothing
+            store.ingest(run_id, "s", events)
+        store.write_model_file(model_id, "MLmodel", io.BytesIO(b"flavors: {}"))
+        ready = msgspec.structs.replace(model, seq=8, status=LoggedModelStatus.READY)
+        store.ingest(run_id, "s", [ready, CellRan(seq=9, ts=2, cell=msgspec.structs.replace(cell, reads=[], writes=[], peak_memory=None))])
+        (told,) = store.cells(run_id)
+        assert (told.reads, told.writes, told.peak_memory) == (["df"], ["é"], 1 << 40)
+        given = {(product.kind.value, product.name) for product in told.products}
+        assert given == {("param", "lr"), ("dataset", "iris"), ("model", model_id), ("artifact", "a.txt")}
+        run = store.get_run(run_id)
+        assert [(output.model_id, output.step) for output in run.outputs] == [(model_id, 2)]
+        assert [(one.dataset.name, one.context) for one in run.inputs.datasets] == [("iris", "training")]
+
+    def test_a_run_cannot_tell_of_the_model_of_another(self, store: TrackingStore) -> None:
+        model = ModelLogged(seq=2, ts=1, model_id=new_model_id(), name="clf", status=LoggedModelStatus.READY)
+        store.ingest(new_run_id(), "s", [started(), model])
+        with pytest.raises(InvalidInput):
+            store.ingest(new_run_id(), "t", [started(), model])
+        for name in ("m-1", "../../etc", "m-" + "g" * 32):
+            with pytest.raises(InvalidInput):
+                store.ingest(new_run_id(), f"u{name}", [started(), msgspec.structs.replace(model, model_id=name)])
+        with pytest.raises(NotFound):
+            store.write_model_file(new_model_id(), "MLmodel", io.BytesIO(b""))
+        with pytest.raises(InvalidInput):
+            store.write_model_file(model.model_id, "../x", io.BytesIO(b""))

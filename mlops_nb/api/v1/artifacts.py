@@ -1,9 +1,9 @@
-"""Our operations on artifacts."""
+"""Our operations on the artifacts of runs and the files of models."""
 
 from __future__ import annotations
 
 from mlops_nb.api.operation import Context, Permission, Stream, operation
-from mlops_nb.api.owners import run_owner
+from mlops_nb.api.owners import model_owner, run_owner
 from mlops_nb.api.paths import artifact_file, artifact_folder
 from mlops_nb.core.wire import ArtifactAnswer, ArtifactsAnswer, Done, Wire
 
@@ -19,6 +19,11 @@ class ArtifactList(Wire, kw_only=True):
 
 class ArtifactPath(Wire, kw_only=True):
     run_id: str
+    path: str
+
+
+class ModelPath(Wire, kw_only=True):
+    model_id: str
     path: str
 
 
@@ -52,4 +57,14 @@ def delete_artifact(context: Context, request: ArtifactPath) -> Done:
     return Done()
 
 
-OPERATIONS = (list_artifacts, read_artifact, write_artifact, delete_artifact)
+@operation("models.writeArtifact", "PUT", "/api/v1/models/{model_id}/artifacts/files/{path...}", permission=Permission.WRITE, upload=True)
+def write_model_file(context: Context, request: ModelPath) -> ArtifactAnswer:
+    """Write a file of a logged model, or replace it."""
+    upload = context.upload
+    artifact = context.store.files.write(
+        model_owner(context, request.model_id), artifact_file(request.path), upload.as_file(), size=upload.size
+    )
+    return ArtifactAnswer(artifact=artifact, sha256=upload.sha256)
+
+
+OPERATIONS = (list_artifacts, read_artifact, write_artifact, delete_artifact, write_model_file)

@@ -65,6 +65,7 @@ _VALUE = _VALUE.join(s.metric_keys, s.metric_keys.c.id == s.logged_model_metrics
 _RUN = ("run_id", "experiment_id", "name", "user", "status", "reason", "start_time", "end_time", "lifecycle_stage", "deleted_time")
 _DATASET = ("experiment_id", "name", "digest", "source_type", "source", "schema", "profile")
 _CELL = ("index", "cell_id", "execution_count", "source", "source_hash", "started", "duration_ms", "outcome", "error", "outputs")
+_CELL_FACTS = ("reads", "writes", "peak_memory")
 _MODEL = ("model_id", "experiment_id", "name", "status", "status_message", "model_type", "source_run_id", "artifact_location")
 _MODEL_TIMES = ("lifecycle_stage", "creation_time", "last_update_time")
 _VERSION = ("version", "description", "user", "source", "storage_location", "run_id", "run_link", "model_id", "status", "status_message")
@@ -84,7 +85,8 @@ _TABLES: dict[str, sa.Select[Any]] = {
     "tags": _of_run(s.tags, "key", "value"),
     "latest_metrics": _points(s.latest_metrics, "step", "timestamp", "bits", "cell", "points"),
     "metric_points": _points(s.metric_points, "step", "timestamp", "bits", "cell"),
-    "cells": _of_run(s.cells, *_CELL),
+    "cells": _of_run(s.cells, *_CELL, *_CELL_FACTS),
+    "cell_products": _of_run(s.cell_products, "cell", "kind", "name"),
     "datasets": _all(s.datasets, *_DATASET),
     "run_inputs": _statement(
         s.runs.c.run_id,

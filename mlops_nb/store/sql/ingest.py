@@ -1,4 +1,4 @@
-"""The write path of our own clients: events applied in order, each exactly once; leases; the ledger."""
+"""The write path of our own clients: events applied in order, each exactly once; leases."""
 
 from __future__ import annotations
 
@@ -7,16 +7,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mlops_nb.core.events import AnyEvent, ArtifactAdded, CellRan, MetricLogged, ParamLogged, RunEnded, RunStarted, TagSet
+from mlops_nb.core.datasets import DatasetInput, ModelOutput
+from mlops_nb.core.events import (
+    AnyEvent,
+    ArtifactAdded,
+    CellRan,
+    DatasetLogged,
+    MetricLogged,
+    ModelLogged,
+    ParamLogged,
+    RunEnded,
+    RunStarted,
+    TagSet,
+)
 from mlops_nb.core.names import clean_run_name, is_run_id
-from mlops_nb.core.records import TAG_RUN_NAME, CellExecution, CellOutcome, LifecycleStage, Metric, float_from_json
+from mlops_nb.core.records import TAG_RUN_NAME, CellExecution, LifecycleStage, Metric, ProductKind, float_from_json
 from mlops_nb.core.run_state import RunStatus, is_legal
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.sql import experiments as experiment_rows
+from mlops_nb.store.sql import inputs as input_rows
+from mlops_nb.store.sql import ledger, logged_models, revision
 from mlops_nb.store.sql import points as point_rows
-from mlops_nb.store.sql import revision
 from mlops_nb.store.sql import runs as run_rows
-from mlops_nb.store.sql.schema import cells, deliveries, runs
+from mlops_nb.store.sql.schema import deliveries, runs
 from mlops_nb.store.sql.search import chunks
 from mlops_nb.store.sql.upsert import insert
 
@@ -59,7 +72,10 @@ def _apply_all(c: sa.Connection, row: int, events: Sequence[AnyEvent]) -> dict[s
     points: list[Metric] = []
     params: dict[str, str] = {}
     tags: dict[str, str | None] = {}
-    ledger: dict[int, CellExecution] = {}
+    executions: dict[int, CellExecution] = {}
+    products: dict[tuple[ProductKind, str], int] = {}
+    read: list[DatasetInput] = []
+    made: dict[str, ModelLogged] = {}
     columns: dict[str, Any] = {}
     for event in events:
         if isinstance(event, MetricLogged):
@@ -67,10 +83,17 @@ def _apply_all(c: sa.Connection, row: int, events: Sequence[AnyEvent]) -> dict[s
             points.append(Metric(key=event.key, value=value, timestamp=event.ts, step=event.step, cell=event.cell))
         elif isinstance(event, ParamLogged):
             params.setdefault(event.key, event.value)
+            _note(products, ProductKind.PARAM, event.key, event.cell)
         elif isinstance(event, TagSet):
             tags[event.key] = event.value
         elif isinstance(event, CellRan):
-            ledger[event.cell.index] = event.cell
+            executions[event.cell.index] = event.cell
+        elif isinstance(event, DatasetLogged):
+            read.append(event.input)
+            _note(products, ProductKind.DATASET, event.input.dataset.name, event.cell)
+        elif isinstance(event, ModelLogged):
+            made[event.model_id] = event
+            _note(products, ProductKind.MODEL, event.model_id, event.cell)
         elif isinstance(event, RunStarted):
             tags |= {**event.tags, TAG_RUN_NAME: event.name}
             columns |= {"status": RunStatus.RUNNING, "end_time": None, "reason": None}
@@ -78,51 +101,41 @@ def _apply_all(c: sa.Connection, row: int, events: Sequence[AnyEvent]) -> dict[s
             columns |= {"status": event.status, "end_time": event.ts, "reason": event.reason}
         else:
             assert isinstance(event, ArtifactAdded)  # its bytes are in place already; the new revision shows them
+            if event.model_id is None:
+                _note(products, ProductKind.ARTIFACT, event.path, event.cell)
     point_rows.put(c, row, points)
     run_rows.put_params(c, row, params)
     run_rows.put_tags(c, row, tags)
-    _put_cells(c, row, list(ledger.values()))
+    if read:
+        input_rows.add_inputs(c, row, read, ())
+    if made:
+        logged_models.put(c, row, list(made.values()))
+        input_rows.add_outputs(c, row, [ModelOutput(model_id=model.model_id, step=model.step) for model in made.values()])
+    ledger.put(c, row, list(executions.values()))
+    ledger.put_products(c, row, products)
     if tags.get(TAG_RUN_NAME):
         columns["name"] = clean_run_name(str(tags[TAG_RUN_NAME]))
     return columns
 
 
+def _note(products: dict[tuple[ProductKind, str], int], kind: ProductKind, name: str, cell: int | None) -> None:
+    if cell is not None:
+        products[kind, name] = cell
+
+
 def _revive(c: sa.Connection, row: int, columns: dict[str, Any], now: int) -> None:
     """Set the columns of a run that gave a sign of life, and its state as far as that is legal."""
-    current = RunStatus(c.execute(sa.select(runs.c.status).where(runs.c.id == row)).scalar_one())
+    status, start_time = c.execute(sa.select(runs.c.status, runs.c.start_time).where(runs.c.id == row)).one()
+    current = RunStatus(status)
+    if columns.get("end_time") is not None:  # a clock that was set back must not make a run end before it began
+        columns["end_time"] = max(columns["end_time"], start_time or 0)
     new = columns.pop("status", None) or (RunStatus.RUNNING if current is RunStatus.LOST else current)
     if not is_legal(current, new):
         columns, new = {k: v for k, v in columns.items() if k not in ("end_time", "reason")}, current
     if current is RunStatus.LOST and new is RunStatus.RUNNING:
-        columns.setdefault("reason", None)
+        columns = {"reason": None, "end_time": None} | columns
     columns |= {"status": new.value, "lease_at": None if new.is_final else now, "revision": revision.following(c)}
     c.execute(runs.update().where(runs.c.id == row).values(**columns))
-
-
-def _put_cells(c: sa.Connection, row: int, executions: Sequence[CellExecution]) -> None:
-    if not executions:
-        return
-    statement = insert(c, cells)
-    names = ["cell_id", "execution_count", "source", "source_hash", "started", "duration_ms", "outcome", "error"]
-    changed: dict[str, Any] = {name: getattr(statement.excluded, name) for name in names}
-    # Outputs come from the executor, which sees them after the kernel has reported the cell: None keeps what is there.
-    changed["outputs"] = sa.func.coalesce(statement.excluded.outputs, cells.c.outputs)
-    rows = [
-        {"run": row, **{name: getattr(e, name) for name in ("index", *names, "outputs")}, "outcome": e.outcome.value} for e in executions
-    ]
-    c.execute(statement.on_conflict_do_update(index_elements=["run", "index"], set_=changed), rows)
-
-
-def ledger(c: sa.Connection, row: int) -> list[CellExecution]:
-    """Return the cell executions of a run."""
-    rows = c.execute(sa.select(cells).where(cells.c.run == row).order_by(cells.c.index)).mappings()
-    return [
-        CellExecution(
-            **{name: r[name] for name in r if name not in ("run", "outcome")},
-            outcome=CellOutcome(r["outcome"]),
-        )
-        for r in rows
-    ]
 
 
 def heartbeat(c: sa.Connection, run_ids: Sequence[str], now: int) -> None:
@@ -135,6 +148,11 @@ def heartbeat(c: sa.Connection, run_ids: Sequence[str], now: int) -> None:
         revision.change_runs(c, found, lease_at=now, status=RunStatus.RUNNING.value, reason=None, end_time=None)
 
 
+def renew_all(c: sa.Connection, now: int) -> None:
+    """Renew the leases of all running runs."""
+    c.execute(runs.update().where(runs.c.lease_at.is_not(None), runs.c.status == RunStatus.RUNNING.value).values(lease_at=now))
+
+
 def _expired(limit: int) -> sa.ColumnElement[bool]:
     return sa.and_(runs.c.lease_at < limit, runs.c.status == RunStatus.RUNNING.value)
 
@@ -145,8 +163,9 @@ def expired(c: sa.Connection, limit: int) -> bool:
 
 
 def expire(c: sa.Connection, limit: int) -> list[str]:
-    """Mark the runs whose lease ran out as LOST."""
+    """Mark the runs whose lease ran out as LOST; as far as anybody knows, they ended with their last sign of life."""
     found = c.execute(sa.select(runs.c.id, runs.c.run_id).where(_expired(limit)).order_by(runs.c.id)).all()
     reason = "no sign of life from its process"
-    revision.change_runs(c, [row[0] for row in found], status=RunStatus.LOST.value, reason=reason)
+    last_sign = sa.case((runs.c.lease_at > runs.c.start_time, runs.c.lease_at), else_=runs.c.start_time)
+    revision.change_runs(c, [row[0] for row in found], status=RunStatus.LOST.value, reason=reason, end_time=last_sign)
     return [row[1] for row in found]

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from mlops_nb.core import filters
 from mlops_nb.core.artifacts import OwnerKind, artifact_uri
+from mlops_nb.core.events import ModelLogged
 from mlops_nb.core.logged_models import (
     DatasetRef,
     LoggedModel,
@@ -18,11 +19,12 @@ from mlops_nb.core.logged_models import (
     LoggedModelStatus,
     ModelMetric,
     ModelOrder,
+    check_model_id,
     check_model_name,
     new_model_id,
 )
 from mlops_nb.core.names import MAX_KEY, new_run_name
-from mlops_nb.core.records import LifecycleStage
+from mlops_nb.core.records import Experiment, LifecycleStage
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.logged_models import LoggedModelStore
 from mlops_nb.store.page import MAX_PAGE, Page
@@ -61,29 +63,20 @@ class SqlLoggedModels(LoggedModelStore):
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> LoggedModel:
-        model_id = new_model_id()
         with self._write() as c:
             experiment = experiments.get(c, experiment_id)
             if experiment.lifecycle_stage is LifecycleStage.DELETED:
                 raise InvalidInput(f"Experiment {experiment_id} is deleted.", hint="Restore it first.")
-            now = _now()
-            row = logged_models.insert().values(
-                model_id=model_id,
-                experiment_id=int(experiment.experiment_id),
-                name=check_model_name(name or new_run_name()),
-                status=LoggedModelStatus.PENDING.value,
+            model = ModelLogged(
+                model_id=new_model_id(),
+                name=name or new_run_name(),
                 model_type=model_type,
-                source_run_id=source_run_id,
-                artifact_location=artifact_uri(experiment.artifact_location, OwnerKind.MODEL, model_id),
-                lifecycle_stage=_ACTIVE,
-                creation_time=now,
-                last_update_time=now,
+                status=LoggedModelStatus.PENDING,
+                params=dict(params or {}),
+                tags=dict(tags or {}),
             )
-            key = c.execute(row).inserted_primary_key
-            assert key is not None
-            _put_params(c, key[0], params or {})
-            _put_tags(c, key[0], tags or {})
-            return _get(c, model_id)
+            _create(c, experiment, model, source_run_id)
+            return _get(c, model.model_id)
 
     def get(self, model_id: str, *, allow_deleted: bool = False) -> LoggedModel:
         with self._read() as c:
@@ -135,6 +128,43 @@ class SqlLoggedModels(LoggedModelStore):
             for chunk in search.chunks(page.items):
                 found |= _load(c, sa.select(logged_models).where(_m.id.in_(chunk)))
             return Page(items=search.in_order(page.items, found), token=page.token)
+
+
+def put(c: sa.Connection, run: int, models: Sequence[ModelLogged]) -> None:
+    """Create the models that a run tells of, or change their status where they are there.
+
+    Raises:
+        InvalidInput: If an id is no model's id, or that of another run's model.
+    """
+    run_id, experiment_id = c.execute(sa.select(runs.c.run_id, runs.c.experiment_id).where(runs.c.id == run)).one()
+    for model in models:
+        found = c.execute(sa.select(_m.id, _m.source_run_id).where(_m.model_id == model.model_id)).first()
+        if found is None:
+            _create(c, experiments.get(c, str(experiment_id)), model, run_id)
+        elif found[1] == run_id:
+            c.execute(logged_models.update().where(_m.id == found[0]).values(status=model.status.value, last_update_time=_now()))
+        else:
+            raise InvalidInput(f"The model {model.model_id} is not of this run.")
+
+
+def _create(c: sa.Connection, experiment: Experiment, model: ModelLogged, source_run_id: str) -> None:
+    now = _now()
+    row = logged_models.insert().values(
+        model_id=check_model_id(model.model_id),
+        experiment_id=int(experiment.experiment_id),
+        name=check_model_name(model.name),
+        status=model.status.value,
+        model_type=model.model_type,
+        source_run_id=source_run_id,
+        artifact_location=artifact_uri(experiment.artifact_location, OwnerKind.MODEL, model.model_id),
+        lifecycle_stage=_ACTIVE,
+        creation_time=now,
+        last_update_time=now,
+    )
+    key = c.execute(row).inserted_primary_key
+    assert key is not None
+    _put_params(c, key[0], model.params)
+    _put_tags(c, key[0], model.tags)
 
 
 def _order(by: ModelOrder) -> filters.OrderBy:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from mlops_nb.core.artifacts import ArtifactOwner, OwnerKind, artifact_uri
 from mlops_nb.core.datasets import DatasetInput, DatasetSummary, ModelOutput
 from mlops_nb.core.events import AnyEvent
+from mlops_nb.core.logged_models import owner_of_model
 from mlops_nb.core.records import Artifact, CellExecution, Experiment, LifecycleStage, Metric, Run, Series
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput
@@ -24,6 +25,7 @@ from mlops_nb.store.sql import (
     exporting,
     ingest,
     inputs,
+    ledger,
     metrics,
     point_stream,
     purge,
@@ -34,6 +36,7 @@ from mlops_nb.store.sql import (
 )
 from mlops_nb.store.sql.database import Database
 from mlops_nb.store.sql.importing import SqlImport
+from mlops_nb.store.sql.leases import LeaseClock
 from mlops_nb.store.sql.logged_models import SqlLoggedModels
 from mlops_nb.store.sql.registry import SqlRegistry
 from mlops_nb.store.sql.search.run_pages import runs_page
@@ -61,6 +64,7 @@ class SqlStore(ServedStore):
         self._logged_models = SqlLoggedModels(database)
         self._traces = SqlTraces(database)
         self._importing = SqlImport(database)
+        self._lease_clock = LeaseClock()
 
     @classmethod
     def in_file(cls, path: Path, *, artifact_root: str | None = None, durability: str = "full") -> SqlStore:
@@ -222,7 +226,7 @@ class SqlStore(ServedStore):
 
     def cells(self, run_id: str) -> list[CellExecution]:
         with self._read() as c:
-            return ingest.ledger(c, runs.row_id(c, run_id))
+            return ledger.read(c, runs.row_id(c, run_id))
 
     # -- the write path of our own clients
 
@@ -237,6 +241,9 @@ class SqlStore(ServedStore):
     def expire_leases(self, *, older_than_seconds: float = LEASE_SECONDS) -> list[str]:
         if not abs(older_than_seconds) < _LONGEST_LEASE:
             raise InvalidInput(f"No lease is {older_than_seconds} s old.", hint="Give a number of seconds.")
+        if self._lease_clock.has_jumped():  # how old a lease is cannot be told: each run gets one more to show that it lives
+            with self._write() as c:
+                ingest.renew_all(c, now_ms())
         limit = now_ms() - int(older_than_seconds * 1000)
         with self._read() as c:  # nearly always there is nothing to do: no write lock for that
             if not ingest.expired(c, limit):
@@ -273,6 +280,9 @@ class SqlStore(ServedStore):
         artifact = self._files.write(owner, path, content)
         self.files_changed(owner)
         return artifact
+
+    def write_model_file(self, model_id: str, path: str, content: BinaryIO) -> Artifact:
+        return self._files.write(owner_of_model(self._logged_models.get(model_id)), path, content)
 
     def delete_artifact(self, run_id: str, path: str) -> None:
         owner = self._owner(run_id)

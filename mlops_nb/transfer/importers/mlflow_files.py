@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from mlops_nb.core.datasets import Dataset, DatasetInput, ModelOutput, RunInputs
 from mlops_nb.core.logged_models import LoggedModel, LoggedModelStatus, ModelMetric

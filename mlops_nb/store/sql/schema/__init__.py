@@ -17,6 +17,7 @@ from mlops_nb.store.sql.schema.models import (
 )
 from mlops_nb.store.sql.schema.runs import (
     FIRST_EXPERIMENT,
+    cell_products,
     cells,
     datasets,
     deliveries,
@@ -36,6 +37,7 @@ __all__ = [
     "FIRST_EXPERIMENT",
     "INDEXED_LENGTH",
     "SCHEMA_VERSION",
+    "cell_products",
     "cells",
     "datasets",
     "deliveries",

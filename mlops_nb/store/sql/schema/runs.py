@@ -95,6 +95,21 @@ cells = Table(
     Column("outcome", String(20), nullable=False),
     Column("error", Text),
     Column("outputs", Text),
+    # JSON arrays of names.
+    Column("reads", Text),
+    Column("writes", Text),
+    Column("peak_memory", BigInteger),
+)
+
+# Which cell a run has its params, files, data sets and models from; points of metrics name their cell themselves.
+cell_products = Table(
+    "cell_products",
+    metadata,
+    Column("run", ForeignKey("runs.id"), primary_key=True),
+    Column("kind", String(10), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("cell", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 deliveries = Table(
