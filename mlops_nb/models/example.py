@@ -1,0 +1,87 @@
+"""The input example of a model folder: a few rows, as MLflow keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops_nb.models.signature import to_plain
+
+EXAMPLE_FILE = "input_example.json"
+SERVING_FILE = "serving_input_example.json"
+ROWS = 5
+
+
+def first_rows(data: Any, rows: int = ROWS) -> Any:
+    """Return a copy of the first rows of an array or a table, or of each array of a mapping; None where it has no rows."""
+    data = to_plain(data)
+    if data is None:
+        return None
+    if isinstance(data, Mapping):
+        return {name: first_rows(value, rows) for name, value in data.items()}
+    if hasattr(data, "iloc"):
+        return data.iloc[:rows].copy()
+    if hasattr(data, "tocsr"):
+        return data.tocsr()[:rows]
+    if isinstance(data, (list, tuple)):
+        import numpy
+
+        return numpy.asarray(data[:rows])
+    return data[:rows].copy() if hasattr(data, "shape") and len(data.shape) > 0 else None
+
+
+def write_example(folder: Path, example: Any) -> dict[str, Any] | None:
+    """Write the example and the request that serves it; return what MLmodel says about it, None if it has no form there."""
+    import numpy
+
+    example = to_plain(example)
+    if hasattr(example, "tocsr"):
+        return None
+    if hasattr(example, "to_frame") and not hasattr(example, "columns"):
+        example = example.to_frame()
+    if hasattr(example, "columns"):
+        table = example.to_dict(orient="split")
+        split = {"columns": [_plain(name) for name in table["columns"]], "data": _plain(table["data"])}
+        _write(folder, split, {"dataframe_split": split})
+        return {**_INFO, "type": "dataframe", "pandas_orient": "split"}
+    if isinstance(example, Mapping):
+        arrays = {name: to_plain(value) for name, value in example.items()}
+        if all(isinstance(value, numpy.ndarray) for value in arrays.values()):
+            values = {name: _plain(value) for name, value in arrays.items()}
+            _write(folder, values, {"inputs": values})
+            return {**_INFO, "type": "ndarray"}
+    if isinstance(example, numpy.ndarray):
+        values = _plain(example)
+        _write(folder, values, {"inputs": values})
+        return {**_INFO, "type": "ndarray"}
+    _write(folder, _plain(example), {"inputs": _plain(example)})
+    return {**_INFO, "type": "json_object"}
+
+
+_INFO = {"artifact_path": EXAMPLE_FILE, "serving_input_path": SERVING_FILE}
+
+
+def _write(folder: Path, example: Any, request: Any) -> None:
+    (folder / EXAMPLE_FILE).write_text(json.dumps(example), encoding="utf-8")
+    (folder / SERVING_FILE).write_text(json.dumps(request, indent=2), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: gaps as null, times in ISO's form."""
+    import base64
+
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, (bytes, bytearray)):
+        return base64.encodebytes(value).decode("ascii")
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if value != value:  # NaN, NaT
+        return None
+    return value if isinstance(value, float) else value.isoformat() if hasattr(value, "isoformat") else str(value)

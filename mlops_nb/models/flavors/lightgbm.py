@@ -1,0 +1,41 @@
+"""LightGBM: boosters as text; estimators as scikit-learn's, whose attributes the text does not hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlops_nb.models.flavors.form import TAG_FORMAT, Parts, Request
+from mlops_nb.models.flavors.pickling import dump
+
+
+def predict(model: Any, request: Request) -> Any:
+    """Return the prediction for the example."""
+    return model.predict(request.example)
+
+
+def save(model: Any, request: Request) -> Parts:
+    """Write the model. Option for estimators: `serialization_format`."""
+    import lightgbm
+
+    is_booster = isinstance(model, lightgbm.Booster)
+    trusted: list[str] | None = None
+    if is_booster:
+        file, kind = "model.lgb", "text"
+        model.save_model(str(request.folder / file))
+    else:
+        file, kind, trusted = dump(model, request.folder, request.options.get("serialization_format"))
+    about = {
+        "code": None,
+        "data": file,
+        "lgb_version": lightgbm.__version__,
+        "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
+        "serialization_format": "cloudpickle" if is_booster else kind,
+        "skops_trusted_types": trusted,
+    }
+    serializer = ["skops"] if kind == "skops" else []
+    return Parts(
+        flavors={"lightgbm": about},
+        pyfunc={"loader_module": "mlflow.lightgbm", "data": file},
+        packages=["lightgbm", "numpy", "scipy", "pandas", *serializer, *([] if is_booster else ["scikit-learn", "cloudpickle"])],
+        tags={TAG_FORMAT: kind},
+    )

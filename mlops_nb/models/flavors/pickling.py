@@ -1,0 +1,67 @@
+"""Serializing estimators: skops where it can say which types it holds, pickles else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlops_nb.errors import InvalidInput
+
+# Types of these packages come with the model's own requirements: whoever loads the model runs them anyway.
+_KNOWN = frozenset({"builtins", "catboost", "collections", "imblearn", "lightgbm", "numpy", "pandas", "scipy", "sklearn", "xgboost"})
+FORMATS = ("skops", "cloudpickle", "pickle")
+
+
+def dump(model: Any, folder: Path, wanted: str | None = None) -> tuple[str, str, list[str] | None]:
+    """Write a model as `model.skops` or `model.pkl`.
+
+    Args:
+        model: An estimator.
+        folder: Where.
+        wanted: One of `FORMATS`; None takes skops if all types in the model come from packages that are known to be
+            needed, and cloudpickle else.
+
+    Returns:
+        The name of the file, the format, and the types that the loader of skops is to trust.
+
+    Raises:
+        InvalidInput: If there is no such format.
+    """
+    if wanted is not None and wanted not in FORMATS:
+        raise InvalidInput(f"There is no format '{wanted}'.", hint=f"There are: {', '.join(FORMATS)}.")
+    if wanted in (None, "skops"):
+        trusted = _dump_skops(model, folder / "model.skops", must=wanted == "skops")
+        if trusted is not None:
+            return "model.skops", "skops", trusted or None
+    return "model.pkl", _dump_pickle(model, folder / "model.pkl", wanted), None
+
+
+def _dump_skops(model: Any, path: Path, *, must: bool) -> list[str] | None:
+    try:
+        import skops.io
+
+        skops.io.dump(model, path)
+        trusted = [str(name) for name in skops.io.get_untrusted_types(file=path)]
+    except Exception:  # not installed, or a part of the model that skops has no form for
+        if must:
+            raise
+        path.unlink(missing_ok=True)
+        return None
+    if must or all(name.partition(".")[0] in _KNOWN for name in trusted):
+        return trusted
+    path.unlink()
+    return None
+
+
+def _dump_pickle(model: Any, path: Path, wanted: str | None) -> str:
+    import pickle
+
+    kind = "pickle" if wanted == "pickle" else "cloudpickle"
+    if kind == "cloudpickle":
+        try:
+            import cloudpickle as pickle  # type: ignore[no-redef]
+        except ImportError:
+            kind = "pickle"
+    with path.open("wb") as file:
+        pickle.dump(model, file)
+    return kind
