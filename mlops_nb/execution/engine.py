@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import hashlib
 import io
 import logging
 import os
@@ -34,17 +33,19 @@ from mlops_nb.core.names import MAX_PARAM_VALUE
 from mlops_nb.core.records import TAG_EXECUTION, CellExecution, CellOutcome
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.execution.run_cells import OWN_TRACKING
+from mlops_nb.execution.sources import Sources
 from mlops_nb.store.base import RunQuery, TrackingStore
 from mlops_nb.tracking.capture import ENV_EXECUTION, ENV_NOTEBOOK, notebook_tags
 from mlops_nb.tracking.recovery import recover
 from mlops_nb.tracking.run import ActiveRun
+from mlops_nb.tracking.saved import hash_of
 from mlops_nb.tracking.session import Session
 
 logger = logging.getLogger("mlops_nb")
 
 MAX_OUTPUT_TEXT = 4000
 MAX_SOURCE = 100_000
-_OWN_TRACKING = ("%track", "mlops_nb", "import mlflow", "from mlflow")
 
 
 def _guarded(step: Callable[..., None]) -> Callable[..., None]:
@@ -153,13 +154,16 @@ class _Execution:
         self._run: ActiveRun | None = None
         self._started = 0.0
         self._execution: CellExecution | None = None
+        self._sources = Sources()
+        self._bound: set[str] = set()
+        self._modules: set[str] = set()
         self._redact = Redactor(os.environ)
 
     @_guarded
     def begin(self) -> None:
         """Open a run for a notebook that has no tracking of its own."""
         code = "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "code")
-        if any(mark in code for mark in _OWN_TRACKING):
+        if any(mark in code for mark in OWN_TRACKING):
             return
         project = self._session.shipper().target.project
         tags = {TAG_EXECUTION: self.id, **(notebook_tags(self.path, project) if self.path else {})}
@@ -183,14 +187,19 @@ class _Execution:
             return
         self.cell, self._started = cell, time.perf_counter()
         if self._run is not None:
+            names = self._sources(cell.source)
             self._execution = CellExecution(
-                index=0,
+                index=self._session.history.number(),
                 cell_id=cell.get("id"),
                 source=self._redact(cell.source[:MAX_SOURCE]),
-                source_hash=hashlib.sha256(cell.source.encode("utf-8", "surrogatepass")).hexdigest(),
+                source_hash=hash_of(cell.source),
                 started=time.time_ns() // 1_000_000,
                 outcome=CellOutcome.RUNNING,
+                reads=sorted((names.reads | names.words) & self._bound),
+                writes=sorted(names.binds | names.state | (names.changes | names.touches) & self._bound - self._modules),
             )
+            self._bound |= names.binds
+            self._modules |= names.modules
             self._run.begin_cell(self._execution)
 
     @_guarded
@@ -207,6 +216,7 @@ class _Execution:
             error=None if failure is None else self._redact(f"{failure.ename}: {failure.evalue}")[:500],
             outputs=self._shown(cell),
         )
+        self._session.history.put(ended)
         self._run.end_cell(ended)
         self._execution = None
 
