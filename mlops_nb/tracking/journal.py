@@ -28,8 +28,8 @@ from mlops_nb.core.events import AnyEvent, decode_event
 from mlops_nb.errors import InvalidInput
 
 MAX_IN_MEMORY = 100_000
-_READ_SIZE = 1 << 18
-_MEMORY_BATCH = 10_000
+READ_SIZE = 1 << 18
+_BYTES_AN_EVENT = 64
 # A journal of another host that has changed this recently (s) may be in use there, whatever the locks here say.
 _FOREIGN_SECONDS = 60.0
 
@@ -56,6 +56,10 @@ class Journal:
     When the disk refuses a line, it and the following ones are kept in memory, up to `MAX_IN_MEMORY` of them, until
     they are delivered from there; `on_fault` is told once per trouble. Appending never raises and never waits for
     anything but the write.
+
+    Attributes:
+        dropped: How many events found no place.
+        taken: Up to which number the store has the events, as whoever delivers them notes here.
     """
 
     def __init__(self, folder: Path, run_id: str, store: str, *, owner: bool = True, on_fault: Callable[[OSError], None]) -> None:
@@ -65,6 +69,7 @@ class Journal:
         self.path = folder / f"{run_id}.{self.header.source}.jsonl"
         self.files = self.path.with_suffix(".files")
         self.dropped = 0
+        self.taken = 0
         self._on_fault = on_fault
         self._lock = threading.RLock()
         self._writing = False
@@ -154,21 +159,26 @@ class Journal:
         return os.fstat(self._fd).st_size if self._fd >= 0 else 0
 
     @property
+    def count(self) -> int:
+        """How many events were appended."""
+        return self._seq
+
+    @property
     def is_delivered(self) -> bool:
         """Whether everything that was appended has been marked as delivered."""
         with self._lock:
             return self._offset >= self._size and not self._memory
 
-    def next_batch(self) -> tuple[list[AnyEvent], int]:
-        """Return the next events to deliver and a receipt for `mark_delivered`. No events: there are none."""
+    def next_batch(self, size: int = READ_SIZE) -> tuple[list[AnyEvent], int]:
+        """Return the next events to deliver, about `size` bytes of them, and a receipt for `mark_delivered`. No events: there are none."""
         with self._lock:
             left = self._size - self._offset
             if left > 0:
-                lines, length = _complete_lines(os.pread(self._fd, _READ_SIZE, self._offset))
+                lines, length = _complete_lines(os.pread(self._fd, size, self._offset))
                 if length == 0:  # one line longer than the piece
                     lines, length = _complete_lines(os.pread(self._fd, left, self._offset))
             else:
-                lines = list(itertools.islice(self._memory, _MEMORY_BATCH))
+                lines = list(itertools.islice(self._memory, max(1, size // _BYTES_AN_EVENT)))
                 length = -len(lines)
         return [decode_event(line) for line in lines], length
 
@@ -186,12 +196,13 @@ class Journal:
         if self._fd < 0:
             return False
         self._offset = len(msgspec.json.encode(self.header)) + 1
+        self.taken = 0
         return True
 
     def touch(self) -> None:
         """Leave a sign of life: the file's time tells until when the process lived."""
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError):
+            if self._fd >= 0:
                 os.utime(self._fd)
 
     def spool(self, copy: Callable[[Path], None]) -> str:

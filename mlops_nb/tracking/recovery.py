@@ -25,8 +25,10 @@ from mlops_nb.tracking.journal import Header, Leftover, take_over
 
 logger = logging.getLogger("mlops_nb")
 
-# A living process touches its journal at least this often (s), so a journal that is older tells when it died.
+# A living process tells the store this often (s) that its runs live.
 SIGN_OF_LIFE_SECONDS = 15.0
+# It touches its journals this often (s), so a journal that is older tells when it died.
+TOUCH_SECONDS = 2.0
 
 Explain = Callable[[int], str | None]
 
@@ -121,15 +123,15 @@ def _finish(leftover: Leftover, store: TrackingStore, explain: Explain | None) -
     if header.owner and not any(isinstance(event, RunEnded) for event in leftover.events) and not _is_recorded_elsewhere(leftover):
         why = (explain(header.pid) if explain else None) or "ended without closing the run"
         cell = _open_cell(leftover)
+        ended = _last_sign_of_life(leftover)
         where = ""
         if cell is not None:
-            interrupted = msgspec.structs.replace(
-                cell, outcome=CellOutcome.INTERRUPTED, duration_ms=float(_last_sign_of_life(leftover) - cell.started)
-            )
+            took = float(max(0, ended - cell.started))  # the clock may have been set back meanwhile
+            interrupted = msgspec.structs.replace(cell, outcome=CellOutcome.INTERRUPTED, duration_ms=took)
             leftover.append(CellRan(ts=cell.started, cell=interrupted))
             where = f" while {cell_label(cell)} was running"
         reason = f"process {header.pid} {why}{where}"
-        leftover.append(RunEnded(ts=_last_sign_of_life(leftover), status=RunStatus.KILLED, reason=reason))
+        leftover.append(RunEnded(ts=ended, status=RunStatus.KILLED, reason=reason))
     deliver(store, header, leftover.path, leftover.events)
     leftover.remove()
 
@@ -142,7 +144,7 @@ def _open_cell(leftover: Leftover) -> CellExecution | None:
 
 def _last_sign_of_life(leftover: Leftover) -> int:
     now = time.time_ns() // 1_000_000
-    return now if now - leftover.last_change < 1.5 * SIGN_OF_LIFE_SECONDS * 1000 else leftover.last_change
+    return now if now - leftover.last_change < 1.5 * TOUCH_SECONDS * 1000 else leftover.last_change
 
 
 def cell_label(cell: CellExecution) -> str:

@@ -11,19 +11,25 @@ import random
 import threading
 import time
 
-from mlops_nb.errors import MlopsError, NotFound
+from mlops_nb.errors import MlopsError, NotFound, StoreUnreachable
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking.delivery import deliver
-from mlops_nb.tracking.journal import Journal
-from mlops_nb.tracking.recovery import SIGN_OF_LIFE_SECONDS, recover
+from mlops_nb.tracking.journal import READ_SIZE, Journal
+from mlops_nb.tracking.recovery import SIGN_OF_LIFE_SECONDS, TOUCH_SECONDS, recover
 from mlops_nb.tracking.target import Target, connect
 
 logger = logging.getLogger("mlops_nb")
 
 TICK_SECONDS = 0.1
-_LONGEST_PAUSE = 10.0
+# While the store fails it is asked at most once a second, and not by all clients at the same moment.
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 8.0
+_JITTER = 1.25
+_LONGEST_REQUESTED_PAUSE = 300.0
 _WARN_EVERY = 60.0
 _SWEEP_EVERY = 1.0
+_ROUND_SECONDS = 0.5
+_LEAST_READ_SIZE = 1 << 14
 
 
 class Shipper:
@@ -42,9 +48,16 @@ class Shipper:
         self._retry_at = 0.0
         self._warned_at = -_WARN_EVERY
         self._beat_at = 0.0
-        self._recovered_at: float | None = None
-        self._busy = threading.Lock()
+        self._touched_at = 0.0
+        self._swept_at = 0.0
+        self._sweeps = 0
+        self._sweep_wanted = True
         self._sweep_for_children = False
+        self._busy = threading.Lock()
+        # A way that is slow or breaks often still takes small pieces.
+        self._read_size = READ_SIZE
+        self._may_go = threading.Event()
+        self._may_go.set()
         self._stopping = False
 
     def add(self, journal: Journal) -> None:
@@ -52,8 +65,12 @@ class Shipper:
         with self._lock:
             self._journals.append(journal)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="mlops_nb-shipper", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="mlops_nb-shipper", daemon=True)
+                try:
+                    thread.start()
+                    self._thread = thread
+                except RuntimeError as error:  # no memory or no process for a thread; the next run tries again
+                    logger.warning("Nothing can be sent to the store now (%s); what is logged stays in %s.", error, self.target.journal_dir)
         self._wake.set()
 
     def finish(self, journal: Journal, timeout: float) -> bool:
@@ -64,6 +81,8 @@ class Shipper:
         """
         deadline = time.monotonic() + timeout
         complete = journal in self._journals and self.flush(timeout, only=journal)
+        if complete and self._sweep_for_children:
+            self._sweep(deadline)
         while complete and not journal.close(remove=True):  # another thread has just logged something
             complete = self.flush(max(0.0, deadline - time.monotonic()), only=journal)
         journal.close(remove=False)
@@ -88,6 +107,14 @@ class Shipper:
                 if left <= 0 or self._failures > 1 or self._thread is None:
                     return False
                 self._delivered.wait(min(left, 0.05))
+
+    def _sweep(self, deadline: float) -> None:
+        """Have the journals of children that have ended delivered, now."""
+        with self._delivered:
+            before, self._sweep_wanted = self._sweeps, True
+            self._wake.set()
+            while (self._sweep_wanted or self._sweeps == before) and self._failures <= 1 and time.monotonic() < deadline:
+                self._delivered.wait(0.05)
 
     def store(self) -> TrackingStore:
         """Return the connected store, for reading; the same one that is delivered to.
@@ -121,7 +148,9 @@ class Shipper:
         Returns:
             Whether it is at rest; then `resume` must follow.
         """
+        self._may_go.clear()
         if not self._busy.acquire(timeout=timeout):
+            self._may_go.set()
             return False
         self._disconnect()
         return True
@@ -129,17 +158,23 @@ class Shipper:
     def resume(self, *, sweep: bool) -> None:
         """Go on after a fork. `sweep` has the journals of children delivered that end before the parent."""
         self._busy.release()
+        self._may_go.set()
         self._sweep_for_children |= sweep
 
     def _work(self) -> None:
+        is_more = False
         while not self._stopping:
-            self._wake.wait(TICK_SECONDS if self._journals else None)
+            if not is_more:
+                self._wake.wait(TICK_SECONDS if self._journals else None)
             self._wake.clear()
+            is_more = False
+            self._touch()
             if time.monotonic() < self._retry_at:
                 continue
+            self._may_go.wait()
             try:
                 with self._busy:
-                    self._deliver_all()
+                    is_more = self._deliver_round()
                 self._failures = 0
             except MlopsError as error:
                 self._pause(error)
@@ -149,27 +184,48 @@ class Shipper:
             with self._delivered:
                 self._delivered.notify_all()
 
-    def _deliver_all(self) -> None:
-        if self._recovered_at is None or (self._sweep_for_children and time.monotonic() - self._recovered_at > _SWEEP_EVERY):
-            recover(self.target.journal_dir, self.store(), self.target.store_uri)
-            self._recovered_at = time.monotonic()
-        with self._lock:
-            journals = list(self._journals)
-        for journal in journals:
-            while self._deliver_some(journal):
-                pass
-        if journals and time.monotonic() - self._beat_at > SIGN_OF_LIFE_SECONDS:
-            self._beat_at = time.monotonic()
+    def _touch(self) -> None:
+        """Leave a sign of life on the disk, also while the store is away."""
+        if time.monotonic() - self._touched_at > TOUCH_SECONDS:
+            self._touched_at = time.monotonic()
+            with self._lock:
+                journals = list(self._journals)
             for journal in journals:
                 journal.touch()
+
+    def _deliver_round(self) -> bool:
+        """Deliver what there is, for a moment and from every journal alike; return whether there may be more."""
+        began = time.monotonic()
+        if self._sweep_wanted or (self._sweep_for_children and began - self._swept_at > _SWEEP_EVERY):
+            self._sweep_wanted = False
+            try:
+                recover(self.target.journal_dir, self.store(), self.target.store_uri)
+            except BaseException:
+                self._sweep_wanted = True
+                raise
+            self._swept_at = time.monotonic()
+            self._sweeps += 1
+        with self._lock:
+            journals = list(self._journals)
+        is_more = True
+        while is_more and time.monotonic() - began < _ROUND_SECONDS:
+            is_more = sum(self._deliver_some(journal) for journal in journals) > 0
+        if journals and time.monotonic() - self._beat_at > SIGN_OF_LIFE_SECONDS:
+            self._beat_at = time.monotonic()
             self.store().heartbeat([journal.header.run_id for journal in journals])
+        return is_more
 
     def _deliver_some(self, journal: Journal) -> bool:
-        events, receipt = journal.next_batch()
+        events, receipt = journal.next_batch(self._read_size)
         if not events:
             return False
+
+        def note(seq: int) -> None:
+            journal.taken, self._failures = seq, 0
+
+        missing = [event for event in events if event.seq > journal.taken]
         try:
-            deliver(self.store(), journal.header, journal.path, events)
+            deliver(self.store(), journal.header, journal.path, missing, note)
         except NotFound:
             if not journal.header.owner or events[0].seq == 1:
                 raise  # a child's journal waits for the parent's; a run that starts here cannot be missing
@@ -179,13 +235,18 @@ class Shipper:
             return True
         with self._delivered:
             journal.mark_delivered(receipt)
+            self._failures = 0
             self._delivered.notify_all()
+        self._read_size = min(READ_SIZE, 2 * self._read_size)
         return True
 
     def _pause(self, error: Exception) -> None:
         self._failures += 1
-        pause = min(_LONGEST_PAUSE, 0.25 * 2**self._failures)
-        self._retry_at = time.monotonic() + pause * random.uniform(0.5, 1.0)
+        self._read_size = max(_LEAST_READ_SIZE, self._read_size // 2)
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10)) * random.uniform(1.0, _JITTER)
+        if isinstance(error, StoreUnreachable) and error.retry_after is not None:
+            pause = max(pause, min(error.retry_after, _LONGEST_REQUESTED_PAUSE))
+        self._retry_at = time.monotonic() + pause
         # Also after a refusal: a server that was started anew has another token.
         self._disconnect()
         # One failure can be a server that restarts; say something when it lasts.

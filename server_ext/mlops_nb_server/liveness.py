@@ -16,6 +16,7 @@ from typing import Any
 from mlops_nb.api.project import ServedProject
 from mlops_nb.errors import MlopsError
 from mlops_nb.tracking.recovery import recover
+from mlops_nb.tracking.shortage import MemoryWatch
 
 TICK_SECONDS = 0.5
 LEASE_CHECK_SECONDS = 5.0
@@ -29,6 +30,7 @@ class Liveness:
         self._server = serverapp
         self._project = project
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._memory = MemoryWatch()
         self._leases_checked = 0.0
         self._warned = -_WARN_EVERY
         self._task: asyncio.Task[None] | None = None
@@ -64,8 +66,11 @@ class Liveness:
             process = getattr(provisioner, "process", None)
             if isinstance(process, subprocess.Popen):
                 self._processes[process.pid] = process
+                self._memory.look(process.pid)
         if len(self._processes) > 1000:  # a server that has run for months
-            self._processes = {pid: process for pid, process in self._processes.items() if process.returncode is None}
+            for pid in [pid for pid, process in self._processes.items() if process.returncode is not None]:
+                del self._processes[pid]
+                self._memory.forget(pid)
 
     def _sweep(self) -> bool:
         """Look once; return whether anything was closed."""
@@ -106,7 +111,7 @@ class Liveness:
         if status >= 0:
             return f"exited with status {status} without closing the run"
         name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-        cause = " (memory ran out, or someone ended it)" if status == -signal.SIGKILL else ""
+        cause = f" ({self._memory.why_killed(pid)})" if status == -signal.SIGKILL else ""
         return f"was killed by {name}{cause}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,160 @@ def test_a_restarted_kernel_ends_its_run_and_can_start_another(server: Any, kern
     kernel.wait_until_ready()
     assert kernel.run("%load_ext mlops_nb\n%track start after\n%track stop")["status"] == "ok"
     wait_for(server, status_of("after", "FINISHED"), 10)
+
+
+_ENDINGS = {
+    "os._exit(3)": "exited with status 3 without closing the run while cell [",
+    "os.kill(os.getpid(), signal.SIGSEGV)": "was killed by SIGSEGV while cell [",
+    "os.kill(os.getpid(), signal.SIGKILL)": "was killed by SIGKILL (memory ran out, or someone ended it; it last held ",
+}
+
+
+def end_and_go_on(server: Any, endings: list[tuple[Kernel, str, str]]) -> None:
+    """Let kernels die while they log to a run; see what becomes of the runs, and that each kernel can be used afterwards."""
+    for kernel, _, name in endings:
+        assert kernel.run(f"%load_ext mlops_nb\n%track start {name}")["status"] == "ok"
+    for _, _, name in endings:
+        wait_for_run(server, name, lambda run: run["status"] == "RUNNING", 10)
+    for kernel, how, name in endings:
+        code = (
+            "import os, signal, time\nside = open('side-NAME', 'w')\nfor i in range(500):\n    mlops_nb_run.log(m=i)\n"
+            "    print(i, file=side, flush=True)\nHOW\ntime.sleep(60)"
+        )
+        kernel.run("import mlops_nb; mlops_nb_run = mlops_nb.active_run()")
+        kernel.run(code.replace("NAME", name).replace("HOW", how), wait=False)
+    for _, how, name in endings:
+        run = wait_for_run(server, name, lambda run: run["status"] == "KILLED", 20)
+        print(json.dumps({"test": how, "reason": run["reason"]}))
+        assert _ENDINGS[how] in run["reason"]
+        accepted = (server.project / f"side-{name}").read_text().split()
+        series = server.request("GET", f"/api/v1/runs/{run['run_id']}/series").json()["series"]
+        assert series[0]["total"] == len(accepted) == 500
+    for kernel, _, _ in endings:
+        again = Reconnected(kernel)  # the server starts another kernel in its place
+        assert again.run("21 * 2")["status"] == "ok"
+        again.close()
+
+
+class Reconnected(Kernel):
+    """The kernel that a server put in the place of one that died."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.server, self.id = kernel.server, kernel.id
+        deadline = time.monotonic() + 60
+        while self.api("GET", f"kernels/{self.id}")["execution_state"] not in ("idle", "starting"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        self.client = BlockingKernelClient(connection_file=str(self.server.home / "runtime" / f"kernel-{self.id}.json"))
+        self.client.load_connection_file()
+        self.client.start_channels()
+        self.wait_until_ready()
+
+
+def wait_for_run(server: Any, name: str, condition: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
+    """Wait until the run of a name is as wanted and return it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        runs = server.request("POST", "/api/v1/runs/search", json={"query": f"run_name = '{name}'"}).json()["runs"]
+        if runs and condition(runs[0]):
+            return dict(runs[0])
+        assert time.monotonic() < deadline, f"after {seconds} s: {runs}"
+        time.sleep(0.02)
+
+
+def test_however_a_kernel_dies_its_run_says_how_and_the_next_cell_runs(server: Any) -> None:
+    kernels = [Kernel(server, f"ending-{number}.ipynb") for number in range(2)]
+    try:
+        how = list(_ENDINGS)[:2]
+        end_and_go_on(server, [(kernel, how, f"ending-{number}") for number, (kernel, how) in enumerate(zip(kernels, how, strict=True))])
+    finally:
+        for kernel in kernels:
+            kernel.close()
+            kernel.api("DELETE", f"kernels/{kernel.id}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("how", list(_ENDINGS))
+def test_twenty_dead_kernels_leave_no_notebook_that_cannot_go_on(server: Any, how: str) -> None:
+    for trial in range(5):
+        kernels = [Kernel(server, f"many-{number}.ipynb") for number in range(4)]
+        names = [f"many-{list(_ENDINGS).index(how)}-{trial}-{number}" for number in range(4)]
+        end_and_go_on(server, [(kernel, how, name) for kernel, name in zip(kernels, names, strict=True)])
+        for kernel in kernels:
+            kernel.close()
+            kernel.api("DELETE", f"kernels/{kernel.id}")
+
+
+_STARVED = """
+%%track starved
+import resource
+size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 200_000_000, resource.RLIM_INFINITY))
+%track log before=1
+hoard = []
+while True:
+    hoard.append(bytearray(4_000_000))
+"""
+
+
+def test_a_cell_that_memory_runs_out_for_fails_with_the_figure(server: Any, kernel: Kernel) -> None:
+    assert kernel.run(_STARVED.lstrip())["ename"] == "MemoryError"
+    run = wait_for_run(server, "starved #1", lambda run: run["status"] == "FAILED", 10)
+    print(json.dumps({"test": "memory ran out", "reason": run["reason"]}))
+    assert re.search(
+        r"MemoryError: it held (\d+ MB|[\d.]+ GB) of the (\d+ MB|[\d.]+ GB) of address space that are allowed in cell \[", run["reason"]
+    )
+    assert [metric["key"] for metric in run["metrics"]] == ["before"]
+    replies = (kernel.run("hoard.clear()")["status"] for _ in range(50))
+    assert "ok" in replies
+
+
+@pytest.mark.slow
+def test_twenty_interrupts_and_twenty_restarts_leave_a_kernel_that_works(server: Any, kernel: Kernel) -> None:
+    for trial in range(20):
+        # Short sleeps: Python misses an interrupt that comes just before a sleep begins, until that is over.
+        kernel.run(f"%%track often-{trial}\n%track log m=1\nimport time\nwhile True: time.sleep(0.05)", wait=False)
+        wait_for_run(server, f"often-{trial} #1", lambda run: run["status"] == "RUNNING", 20)
+        kernel.api("POST", f"kernels/{kernel.id}/interrupt")
+        run = wait_for_run(server, f"often-{trial} #1", lambda run: run["status"] == "KILLED", 10)
+        assert run["reason"].startswith("interrupted in cell [")
+        assert "ok" in (kernel.run("1 + 1")["status"] for _ in range(50))
+    for trial in range(20):
+        kernel.run(f"%load_ext mlops_nb\n%track start anew-{trial}")
+        wait_for_run(server, f"anew-{trial}", lambda run: run["status"] == "RUNNING", 20)
+        kernel.api("POST", f"kernels/{kernel.id}/restart")
+        run = wait_for_run(server, f"anew-{trial}", lambda run: run["status"] == "KILLED", 10)
+        assert "shut down while the run was open" in run["reason"]
+        kernel.wait_until_ready()
+        assert kernel.run("1 + 1")["status"] == "ok"
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_under_a_living_kernel_costs_none_of_its_points(start_jupyter: Callable[..., Any]) -> None:
+    server = start_jupyter()
+    kernel = Kernel(server)
+    pid = kernel.pid()
+    kernel.run("%load_ext mlops_nb\n%track start orphan\nimport mlops_nb, time; run = mlops_nb.active_run()")
+    wait_for_run(server, "orphan", lambda run: run["status"] == "RUNNING", 10)
+    kernel.run(
+        "side = open('side', 'w')\nfor i in range(100_000):\n    run.log(m=i)\n    print(i, file=side, flush=True)\n    time.sleep(0.001)",
+        wait=False,
+    )
+    wait_for(server, lambda run: bool(run["metrics"]), 10)
+    server.process.kill()
+    server.process.wait()
+    time.sleep(3)
+    lives = os.path.exists(f"/proc/{pid}") and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1]
+    if lives:
+        os.kill(pid, signal.SIGKILL)
+    accepted = len((server.project / "side").read_text().splitlines())
+    again = start_jupyter(server.project, home=server.home)
+    run = wait_for_run(again, "orphan", lambda run: run["status"] == "KILLED", 10)
+    total = again.request("GET", f"/api/v1/runs/{run['run_id']}/series").json()["series"][0]["total"]
+    print(json.dumps({"test": "server killed under a kernel", "kernel went on": lives, "accepted": accepted, "kept": total, **run}))
+    assert accepted <= total <= accepted + 1 and run["reason"]
+    kernel.close()
 
 
 def test_an_exception_in_a_track_cell_fails_the_run_and_the_cell(server: Any, kernel: Kernel) -> None:

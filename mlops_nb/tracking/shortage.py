@@ -1,0 +1,112 @@
+"""How much memory a process held and was allowed, for the reason of a run that memory ran out for. Linux tells; others tell less."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60
+
+
+def of_this_process() -> str | None:
+    """Return how this process stands after a MemoryError: `it held 512 MB of 600 MB that are allowed`; None if unknown."""
+    try:
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource is not None else -1
+        if 0 < limit < _UNLIMITED:
+            held = _bytes_of("self", "VmPeak")
+            return f"it held {_amount(held)} of the {_amount(limit)} of address space that are allowed" if held else None
+        held = _bytes_of("self", "VmHWM")
+        if not held:
+            return None
+        group = _Group.of("self")
+        return f"it held {_amount(held)}" + (f" of {_amount(group.limit)} that are allowed" if group and group.limit else "")
+    except (OSError, ValueError, MemoryError):
+        return None
+
+
+class MemoryWatch:
+    """Remembers what processes held when they were last looked at, and whether the system has ended some for want of memory."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, int] = {}
+        self._groups: dict[int, tuple[_Group, int]] = {}
+
+    def look(self, pid: int) -> None:
+        """Look at a process that lives."""
+        try:
+            held = _bytes_of(str(pid), "VmRSS")
+            if held:
+                self._held[pid] = held
+            if pid not in self._groups and (group := _Group.of(str(pid))) is not None:
+                self._groups[pid] = group, group.kills
+        except (OSError, ValueError):  # gone meanwhile, or another system
+            return
+
+    def forget(self, pid: int) -> None:
+        """Look no more at a process."""
+        self._held.pop(pid, None)
+        self._groups.pop(pid, None)
+
+    def why_killed(self, pid: int) -> str:
+        """Return what memory has to do with it that a process ended by SIGKILL."""
+        held = self._held.get(pid)
+        group, kills = self._groups.get(pid, (None, 0))
+        of = f" of {_amount(group.limit)}" if group is not None and group.limit else ""
+        amount = f"it last held {_amount(held)}{of}" if held else ""
+        if group is not None and group.kills > kills:
+            return f"memory ran out: {amount}" if amount else "memory ran out"
+        return "memory ran out, or someone ended it" + (f"; {amount}" if amount else "")
+
+
+class _Group:
+    """The control group that limits the memory of a process, of either version."""
+
+    def __init__(self, folder: Path, limit: str, events: str) -> None:
+        self._folder, self._limit, self._events = folder, limit, events
+
+    @classmethod
+    def of(cls, process: str) -> _Group | None:
+        for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "memory":
+                group = cls(_CGROUPS / "memory" / path.lstrip("/"), "memory.limit_in_bytes", "memory.oom_control")
+            elif controllers == "":
+                group = cls(_CGROUPS / path.lstrip("/"), "memory.max", "memory.events")
+            else:
+                continue
+            if (group._folder / group._limit).exists():
+                return group
+        return None
+
+    @property
+    def limit(self) -> int | None:
+        """How much memory it may hold (bytes); None: as much as there is."""
+        text = (self._folder / self._limit).read_text().strip()
+        return int(text) if text.isdecimal() and int(text) < _UNLIMITED else None
+
+    @property
+    def kills(self) -> int:
+        """How many of its processes the system has ended because memory ran out."""
+        try:
+            lines = (self._folder / self._events).read_text().splitlines()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def _bytes_of(process: str, field: str) -> int:
+    """Return a figure of a process's status in bytes."""
+    with open(f"/proc/{process}/status", "rb") as file:  # noqa: PTH123 - called when memory is short
+        for line in file:
+            if line.startswith(field.encode() + b":"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
