@@ -17,26 +17,65 @@ if TYPE_CHECKING:
     from mlops_nb.errors import MlopsError
     from mlops_nb.fluent import (
         active_run,
+        archive_run,
+        check_notebook,
         compare,
+        create_experiment,
+        delete_experiment,
         delete_run,
+        delete_tag,
+        end_run,
+        flush_async_logging,
+        get_artifact_uri,
+        get_experiment,
+        get_experiment_by_name,
+        get_parent_run,
+        get_registry_uri,
         get_run,
+        get_tracking_uri,
+        last_active_run,
         log,
         log_artifact,
+        log_artifacts,
+        log_data,
         log_dict,
         log_figure,
+        log_image,
+        log_input,
         log_metric,
         log_metrics,
         log_param,
         log_params,
+        log_table,
         log_text,
+        note_run,
+        privacy,
+        reproduce,
+        restore_experiment,
+        restore_notebook,
         restore_run,
+        search_experiments,
         search_runs,
         set_experiment,
+        set_experiment_tag,
+        set_experiment_tags,
+        set_registry_uri,
         set_tag,
         set_tags,
+        set_tracking_uri,
+        share_run,
         start_run,
         stop_run,
         tag_run,
+        watch,
+    )
+    from mlops_nb.tracking.autolog import autolog
+    from mlops_nb.tracking.data.comparing import compare_data
+    from mlops_nb.tracking.models import log_model
+    from mlops_nb.tracking.system import (
+        disable_system_metrics_logging,
+        enable_system_metrics_logging,
+        set_system_metrics_sampling_interval,
     )
 
     __version__: str
@@ -45,29 +84,68 @@ __all__ = [
     "MlopsError",
     "__version__",
     "active_run",
+    "archive_run",
+    "autolog",
+    "check_notebook",
     "compare",
+    "compare_data",
+    "create_experiment",
+    "delete_experiment",
     "delete_run",
+    "delete_tag",
+    "disable_system_metrics_logging",
+    "enable_system_metrics_logging",
+    "end_run",
+    "flush_async_logging",
+    "get_artifact_uri",
+    "get_experiment",
+    "get_experiment_by_name",
+    "get_parent_run",
+    "get_registry_uri",
     "get_run",
+    "get_tracking_uri",
+    "last_active_run",
     "load_ipython_extension",
     "log",
     "log_artifact",
+    "log_artifacts",
+    "log_data",
     "log_dict",
     "log_figure",
+    "log_image",
+    "log_input",
     "log_metric",
     "log_metrics",
+    "log_model",
     "log_param",
     "log_params",
+    "log_table",
     "log_text",
+    "note_run",
+    "privacy",
+    "reproduce",
+    "restore_experiment",
+    "restore_notebook",
     "restore_run",
+    "search_experiments",
     "search_runs",
     "set_experiment",
+    "set_experiment_tag",
+    "set_experiment_tags",
+    "set_registry_uri",
+    "set_system_metrics_sampling_interval",
     "set_tag",
     "set_tags",
+    "set_tracking_uri",
+    "share_run",
     "start_run",
     "stop_run",
     "tag_run",
     "unload_ipython_extension",
+    "watch",
 ]
+
+_FRAMEWORKS = ("sklearn", "xgboost", "lightgbm", "catboost", "keras", "pytorch", "lightning", "statsmodels", "transformers", "optuna")
 
 
 def __getattr__(name: str) -> Any:
@@ -79,11 +157,41 @@ def __getattr__(name: str) -> Any:
         from mlops_nb.errors import MlopsError
 
         return MlopsError
+    if name in _FRAMEWORKS:
+        from mlops_nb.tracking.autolog.namespaces import namespace
+
+        return namespace(name)
+    if name == "autolog":
+        from mlops_nb.tracking.autolog import autolog
+
+        return autolog
+    if name == "log_model":
+        from mlops_nb.tracking.models import log_model
+
+        return log_model
+    if name == "compare_data":
+        from mlops_nb.tracking.data.comparing import compare_data
+
+        return compare_data
+    if name in __all__ and "system_metrics" in name:
+        from mlops_nb.tracking import system
+
+        return getattr(system, name)
+    if name == "models":
+        import importlib
+
+        return importlib.import_module("mlops_nb.models")
     if name in __all__:
         from mlops_nb import fluent
 
         return getattr(fluent, name)
-    raise AttributeError(f"module 'mlops_nb' has no attribute '{name}'")
+    from importlib.util import find_spec
+
+    if name.startswith("_") or find_spec(f"mlops_nb.{name}"):  # what introspection asks for, and parts that are being imported
+        raise AttributeError(f"module 'mlops_nb' has no attribute '{name}'")
+    from mlops_nb.core.mlflow_names import message
+
+    raise AttributeError(message(name, __all__))
 
 
 def __dir__() -> list[str]:

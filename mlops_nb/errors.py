@@ -89,7 +89,10 @@ class StoreError(MlopsError):
 
 
 class StoreUnreachable(StoreError):
+    """No answer, or none that helps. `retry_after` is how long the server asks to be left alone (s), where it says so."""
+
     code = "TEMPORARILY_UNAVAILABLE"
+    retry_after: float | None = None
 
 
 class StoreFull(StoreUnreachable):

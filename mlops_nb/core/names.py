@@ -44,6 +44,10 @@ def check_key(key: str, what: str = "metric") -> str:
     return key
 
 
+SYSTEM_METRICS = "system/"
+"""The beginning of the names of metrics about the machine, as in MLflow; they say nothing about the model."""
+
+
 def clean_text(text: str) -> str:
     """Return text that can be stored: half characters, as from a file name in another encoding, are written out."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -11,6 +11,7 @@ from mlops_nb.magics import cards
 from mlops_nb.magics.completion import TrackCompleter
 from mlops_nb.magics.track import TrackMagics, begin_of_track_cell
 from mlops_nb.tracking import session as sessions
+from mlops_nb.tracking import watching
 from mlops_nb.tracking.lookup import Runs
 from mlops_nb.tracking.run import ActiveRun
 
@@ -26,6 +27,7 @@ class Extension:
         self.ledger = CellLedger(shell, self.session)
         self.magics = TrackMagics(shell, self.session, self.ledger)
         self.completer = TrackCompleter(self.session)
+        self.magics.known = self.completer.known
 
     def load(self) -> None:
         """Register magics, hooks, completion and displays."""
@@ -34,7 +36,10 @@ class Extension:
         if taken:
             self.magics.say("%track belonged to another extension; it is ours now. %mlops track does the same.")
         self.shell.input_transformers_cleanup.insert(0, begin_of_track_cell)
+        # Before the ledger's: what a cell changed in watched variables belongs to that cell.
+        self.shell.events.register("post_run_cell", self._before_the_ledger)
         self.ledger.install()
+        self.shell.events.register("post_run_cell", self.magics.after_cell)
         self.shell.Completer.custom_matchers.append(self.completer.matcher)
         formatter = self.shell.display_formatter.mimebundle_formatter
         formatter.for_type(ActiveRun, lambda run, **_: cards.active_run_bundle(run))
@@ -46,9 +51,15 @@ class Extension:
         formatter.for_type(RunComparison, lambda comparison, **_: cards.comparison_bundle(comparison))
         self.magics.say(self.magics.greeting())
 
+    @staticmethod
+    def _before_the_ledger(result: Any) -> None:
+        watching.current.look(result)
+
     def unload(self) -> None:
         """Take all of it back; open runs go on."""
         self.ledger.uninstall()
+        self.shell.events.unregister("post_run_cell", self._before_the_ledger)
+        self.shell.events.unregister("post_run_cell", self.magics.after_cell)
         self.shell.input_transformers_cleanup.remove(begin_of_track_cell)
         self.shell.Completer.custom_matchers.remove(self.completer.matcher)
         for name in ("track", "mlops"):

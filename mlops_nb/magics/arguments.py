@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from mlops_nb.errors import InvalidInput, did_you_mean
 
@@ -71,14 +71,39 @@ def unquoted(word: str) -> str:
 
 
 class MagicParser(argparse.ArgumentParser):
-    """An argument parser that raises our errors, with a guess, and never ends the kernel."""
+    """An argument parser that raises our errors, with a guess, and never ends the kernel.
 
-    def __init__(self, prog: str, **kwargs: Any) -> None:
-        super().__init__(prog=prog, add_help=False, allow_abbrev=False, **kwargs)
+    Attributes:
+        examples: Lines to show in the help.
+    """
+
+    def __init__(self, prog: str, description: str = "", examples: Sequence[str] = ()) -> None:
+        super().__init__(prog=prog, description=description, add_help=False, allow_abbrev=False)
+        self.examples = list(examples)
+
+    @property
+    def arguments(self) -> Sequence[argparse.Action]:
+        """What it takes: options, and by their order what has none."""
+        return self._actions
+
+    def help_text(self) -> str:
+        """Return what it does, what it takes, and examples."""
+        rows = [(", ".join(a.option_strings) or str(a.metavar or a.dest), _value_of(a), a.help or "") for a in self._actions]
+        shown = [(f"{name} {value}".strip(), text) for name, value, text in rows]
+        width = max((len(name) for name, _ in shown), default=0)
+        lines = [f"{self.prog}: {self.description}", "", *(f"  {name:<{width}}  {text}".rstrip() for name, text in shown)]
+        return "\n".join([*lines, "", "Examples:", *(f"  {example}" for example in self.examples)])
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of ending the process."""
+        message = message.replace("expected one argument", "needs a value")
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         options = [option for action in self._actions for option in action.option_strings]
         hint = did_you_mean(unknown[1], options) if unknown else None
         raise InvalidInput(f"{self.prog}: {message}.", hint=hint or f"Usage: {' '.join(self.format_usage().split()[1:])}")
+
+
+def _value_of(action: argparse.Action) -> str:
+    if not action.option_strings or action.nargs == 0:
+        return ""
+    return "|".join(action.choices) if action.choices else str(action.metavar or "")

@@ -16,6 +16,7 @@ from typing import Any
 
 from mlops_nb.core.comparison import RunComparison
 from mlops_nb.core.formatting import fitted, format_duration, format_number, one_line, padded, width
+from mlops_nb.core.names import SYSTEM_METRICS
 from mlops_nb.core.records import Run, Series
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.core.selectors import lower_is_better
@@ -45,7 +46,7 @@ _NAME_COLUMNS, _VALUE_COLUMNS = 24, 16
 _ALWAYS = 5
 
 
-def main_metrics(keys: Sequence[str]) -> list[str]:
+def main_metrics(keys: Sequence[str], limit: int = _MAIN_METRICS) -> list[str]:
     """Return the metrics to show first: validation before training, scores before losses."""
 
     def rank(key: str) -> tuple[int, int, str]:
@@ -53,7 +54,7 @@ def main_metrics(keys: Sequence[str]) -> list[str]:
         held_out = low.startswith(("val", "test", "eval", "cv")) or "/val" in low
         return (0 if held_out else 2 if low.startswith("train") else 1, int(lower_is_better(key)), key)
 
-    return sorted(keys, key=rank)[:_MAIN_METRICS]
+    return sorted((key for key in keys if not key.startswith(SYSTEM_METRICS)), key=rank)[:limit]
 
 
 def active_run_bundle(run: ActiveRun) -> Bundle:
@@ -68,14 +69,14 @@ def run_bundle(run: Run, series: Sequence[Series] = ()) -> Bundle:
     values = {key: metric.value for key, metric in run.metrics.items()}
     elapsed = run.duration_ms if run.end_time is not None else time.time_ns() // 1_000_000 - run.start_time
     card = _card(run.name, run.run_id, None, run.status, run.reason, elapsed, values, run.params)
-    curves = {s.key: s for s in series}
-    rows = [(key, format_number(value), _sparkline(curves[key]) if key in curves else "") for key, value in sorted(values.items())]
+    courses = {each.key: [value for _, _, value in each.points] for each in series}
+    rows = [(key, format_number(value), sparkline(key, courses.get(key, ()))) for key, value in sorted(values.items())]
     tags = {k: v for k, v in sorted(run.tags.items()) if k != "mlflow.runName"}
     text = [card["text/plain"], *(f"  {key} = {value}" for key, value, _ in rows)]
     text += [one_line(f"  {k}: {v}") for k, v in sorted(run.params.items())]
-    tables = _table(["metric", "last", ""], [(escape(k), escape(v), spark) for k, v, spark in rows[:_SHOWN]])
-    tables += _table(["param", "value"], [(escape(k), escape(v[:200])) for k, v in sorted(run.params.items())[:_SHOWN]])
-    tables += _table(["tag", "value"], [(escape(k), escape(v[:200])) for k, v in list(tags.items())[:_SHOWN]])
+    tables = table(["metric", "last", ""], [(escape(k), escape(v), spark) for k, v, spark in rows[:_SHOWN]])
+    tables += table(["param", "value"], [(escape(k), escape(v[:200])) for k, v in sorted(run.params.items())[:_SHOWN]])
+    tables += table(["tag", "value"], [(escape(k), escape(v[:200])) for k, v in list(tags.items())[:_SHOWN]])
     return {"text/plain": "\n".join(text), "text/html": card["text/html"] + tables}
 
 
@@ -110,7 +111,7 @@ def runs_bundle(runs: Sequence[Run], *, columns: int | None = None) -> Bundle:
     if not runs:
         text = "No runs here yet. Start one: %track start"
         return {"text/plain": text, "text/html": f"<div>{escape(text)}</div>"}
-    metrics = _common([list(run.metrics) for run in runs], 4, main_metrics)
+    metrics = _common([[key for key in run.metrics if not key.startswith(SYSTEM_METRICS)] for run in runs], 4, main_metrics)
     params = _common([list(run.params) for run in runs], 4, None)
     header = ["", "run", "id", "started", "took", *metrics, *params]
     rows = []
@@ -135,7 +136,7 @@ def runs_bundle(runs: Sequence[Run], *, columns: int | None = None) -> Bundle:
     while columns is not None and len(widths) > _ALWAYS and sum(widths) + 2 * (len(widths) - 1) > columns:
         del widths[-1]
     lines = ["  ".join(padded(row[i], size) for i, size in enumerate(widths)).rstrip() for row in plain]
-    html = _table(header, [[escape(cell) for cell in row] for row in rows[:100]])
+    html = table(header, [[escape(cell) for cell in row] for row in rows[:100]])
     return {"text/plain": "\n".join(lines), "text/html": html}
 
 
@@ -152,7 +153,7 @@ def comparison_bundle(comparison: RunComparison) -> Bundle:
         text.append("changed: " + " · ".join(changed))
     text.append(comparison.significance)
     html = f"<div><b>{escape(comparison.verdict)}</b></div>"
-    html += _table(["metric", *map(escape, comparison.labels)], [[escape(cell) for cell in row] for row in rows])
+    html += table(["metric", *map(escape, comparison.labels)], [[escape(cell) for cell in row] for row in rows])
     if changed:
         html += f"<div>changed: {escape(' · '.join(changed))}</div>"
     html += f'<div style="opacity:.75">{escape(comparison.significance)}</div>'
@@ -168,7 +169,7 @@ def _common(per_run: Sequence[Sequence[str]], limit: int, order: Any) -> list[st
     return (order(frequent) if order else frequent)[:limit]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return an HTML table; the cells are HTML already."""
     if not rows:
         return ""
@@ -178,18 +179,23 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<table style="margin:4px 0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _sparkline(series: Series, width: int = 120, height: int = 22) -> str:
-    values = [value for _, _, value in series.points if math.isfinite(value)]
+def colour_of(status: RunStatus) -> str:
+    """Return the CSS colour of a state, that of the page's theme where it has one."""
+    return _COLOURS[status]
+
+
+def sparkline(name: str, course: Sequence[float], *, most: int = 60, width: int = 120, height: int = 22) -> str:
+    """Return the course of a number as a small inline SVG; nothing for less than two values."""
+    values = [value for value in course if math.isfinite(value)]
     if len(values) < 2:
         return ""
-    step = max(1, len(values) // 60)
-    values = values[::step]
+    values = [*values[: -1 : max(1, -(-len(values) // most))], values[-1]]
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     points = " ".join(
         f"{i * width / (len(values) - 1):.1f},{height - 2 - (v - low) / span * (height - 4):.1f}" for i, v in enumerate(values)
     )
     return (
-        f'<svg width="{width}" height="{height}" role="img" aria-label="{escape(series.key)}">'
+        f'<svg width="{width}" height="{height}" role="img" aria-label="{escape(name)}">'
         f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5" opacity=".7"/></svg>'
     )

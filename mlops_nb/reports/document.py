@@ -44,6 +44,13 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     titled: bool = False
 
 
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """A text of several lines as it is, such as the source of a cell. Pages show it; Markdown leaves it out."""
+
+    caption: Line
+    text: str
+
+
 class Block(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the report. `title` is in our words, `subject` in the user's; folded ones open on click."""
 
@@ -53,6 +60,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...] = ()
     table: Table | None = None
     images: tuple[Image, ...] = ()
+    listings: tuple[Listing, ...] = ()
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

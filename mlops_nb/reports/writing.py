@@ -43,19 +43,25 @@ def write_report(report: Report, *, markdown: Path | None = None, html: Path | N
         folder = markdown.with_name(f"{markdown.stem}_files")
         paths: dict[str, str] = {}
         for image in (image for block in document.blocks for image in block.images):
-            _write(folder / image.name, image.light)
+            write_file(folder / image.name, image.light)
             images.append(folder / image.name)
             paths[image.name] = quote(f"{folder.name}/{image.name}")
         # After its images: a reader never finds a page whose images are still to come.
-        _write(markdown, to_markdown(document, paths).encode("utf-8"))
+        write_file(markdown, to_markdown(document, paths).encode("utf-8"))
         documents.append(markdown)
     if html is not None:
-        _write(html, to_html(document).encode("utf-8"))
+        write_file(html, to_html(document).encode("utf-8"))
         documents.append(html)
     return [*documents, *images]
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; missing folders are made.
+
+    Raises:
+        PermissionDenied: If it may not be written.
+        MlopsError: If writing fails for another reason, such as a full disk.
+    """
     partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

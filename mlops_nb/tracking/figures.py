@@ -18,7 +18,7 @@ def is_figure(thing: Any) -> bool:
     return hasattr(thing, "to_plotly_json") or hasattr(thing, "savefig") or (hasattr(thing, "save") and hasattr(thing, "mode"))
 
 
-def save(figure: Any, path: Path, suffix: str) -> None:
+def save(figure: Any, path: Path, suffix: str, **options: Any) -> None:
     """Write a figure to a path in the format that the suffix of its name asks for.
 
     Raises:
@@ -28,10 +28,10 @@ def save(figure: Any, path: Path, suffix: str) -> None:
         if suffix == ".json":
             path.write_text(figure.to_json(), encoding="utf-8")
         else:
-            path.write_text(figure.to_html(include_plotlyjs=True, full_html=True), encoding="utf-8")
+            path.write_text(figure.to_html(**{"include_plotlyjs": True, "full_html": True, **options}), encoding="utf-8")
     elif hasattr(figure, "savefig"):
-        figure.savefig(path, format=suffix.lstrip(".") or "png", bbox_inches="tight")
+        figure.savefig(path, **{"format": suffix.lstrip(".") or "png", "bbox_inches": "tight", **options})
     elif hasattr(figure, "save") and hasattr(figure, "mode"):
-        figure.save(path, format={".jpg": "JPEG"}.get(suffix, (suffix.lstrip(".") or "png").upper()))
+        figure.save(path, format={".jpg": "JPEG"}.get(suffix, (suffix.lstrip(".") or "png").upper()), **options)
     else:
         raise InvalidInput(f"A {type(figure).__name__} is no figure.", hint="Give a matplotlib or plotly figure or a PIL image.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_nb.core import selectors
 from mlops_nb.core.records import TAG_SERIES, Run
@@ -19,7 +19,15 @@ _SEEN_FOR_HINTS = 200
 
 
 class Runs(list[Run]):
-    """Runs in order; `df` gives them as a pandas table."""
+    """Runs in order; `df` gives them as a pandas table, of which the columns and methods can be used directly."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if isinstance(key, (int, slice)) else self.df[key]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what displays and copies ask for
+            raise AttributeError(name)
+        return getattr(self.df, name)
 
     @property
     def df(self) -> DataFrame:

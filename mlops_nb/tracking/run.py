@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
 import math
-import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from mlops_nb.core.events import AnyEvent, ArtifactAdded, CellRan, ParamLogged, RunEnded, RunStarted, TagSet
-from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_name, clean_text
-from mlops_nb.core.records import TAG_NOTE, TAG_RUN_NAME, CellExecution, CellOutcome, Run
+from mlops_nb.core.events import AnyEvent, CellRan, ParamLogged, RunEnded, RunStarted, TagSet
+from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_name
+from mlops_nb.core.records import TAG_HYGIENE, TAG_NOTE, TAG_RUN_NAME, CellExecution, CellOutcome, Run
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.errors import InvalidInput, NotFound
-from mlops_nb.store.artifacts import check_artifact_path
-from mlops_nb.tracking import figures
+from mlops_nb.errors import InvalidInput
+from mlops_nb.tracking import clock, shortage
+from mlops_nb.tracking.belongings import Belongings
 from mlops_nb.tracking.journal import Journal
 
 if TYPE_CHECKING:
@@ -30,12 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mlops_nb")
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 4.5
 _CAPTURE_SECONDS = 2.0
 _INT64 = 2**63
 
 
-class ActiveRun:
+class ActiveRun(Belongings):
     """A run that this process records. Made by `start_run`; a context manager that ends the run.
 
     Every log call writes one line to the run's journal and returns; delivery to the store happens in the background.
@@ -48,6 +45,9 @@ class ActiveRun:
         experiment: The name of its experiment.
         start_time: Milliseconds since 1970 UTC.
         status: RUNNING until `stop`.
+        thread: The one thread for which it is the active run; None for all of them.
+        latest, params, tags: What was logged here so far; a metric is its last value and step.
+        on_point: Called with each point of a metric, for a live view; it must be quick.
     """
 
     def __init__(self, session: Session, journal: Journal, *, start: RunStarted, run_id: str) -> None:
@@ -56,10 +56,14 @@ class ActiveRun:
         self.experiment = start.experiment
         self.start_time = start.ts
         self.end_time: int | None = None
+        self._began = clock.now()
         self.status = RunStatus.RUNNING
         self.reason: str | None = None
+        self.thread: int | None = None
         self.latest: dict[str, tuple[float, int]] = {}
         self.params: dict[str, str] = {}
+        self.tags: dict[str, str] = dict(start.tags)
+        self.on_point: Callable[[str, float, int], None] | None = None
         self.store_uri = journal.header.store
         self._session = session
         self._open_journal: Journal | None = journal
@@ -68,7 +72,10 @@ class ActiveRun:
         self._steps: dict[str, int] = {}
         self._lock = threading.Lock()
         self._capturing: threading.Thread | None = None
-        self._cells = 0
+        self._offset = 0
+        self._told: set[int] = set()
+        self._gave: set[int] = set()
+        self._count = 0
         self._cell: CellExecution | None = None
         self._cell_began = 0.0
         self._in_cell = b""
@@ -93,11 +100,14 @@ class ActiveRun:
         self._cell, self._in_cell = None, b""
         self._capturing = None
 
-    def continue_from(self, steps: Mapping[str, int], params: Mapping[str, str], cells: int) -> None:
+    def continue_from(self, steps: Mapping[str, int], params: Mapping[str, str], past: Sequence[CellExecution]) -> None:
         """Go on where a resumed run stopped: with its last steps, its params, and behind its last cell."""
         self._steps.update(steps)
         self.params.update(params)
-        self._cells = cells
+        if past and self._session.history.has(past[-1]):  # it ran in this very kernel session, and the numbers go on
+            self._told.update(cell.index for cell in past)
+        else:
+            self._offset = 1 + max((cell.index for cell in past), default=-1)
 
     def capture(self, find_tags: Callable[[], Mapping[str, str]]) -> None:
         """Set tags that take a while to find (git) from a thread of their own; `stop` waits for them a little."""
@@ -155,6 +165,8 @@ class ActiveRun:
             raise InvalidInput(f"The step of '{key}' is {step!r:.60}, not a whole number.") from None
         self._steps[key] = step
         self.latest[key] = (number, step)
+        if self.on_point is not None:
+            self.on_point(key, number, step)
         now = time.time_ns() // 1_000_000 if timestamp is None else timestamp
         if math.isfinite(number):
             text = b"%r" % number
@@ -178,7 +190,7 @@ class ActiveRun:
         if known != text:
             logger.warning("The param '%s' of this run is %s already; it stays (a param is written once).", key, known[:80])
             return value
-        self._append(ParamLogged(key=key, value=text))
+        self._append(ParamLogged(key=key, value=text, cell=self._cell_index))
         return value
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -190,6 +202,7 @@ class ActiveRun:
         """Set a tag; the last value stays."""
         text = check_tag(key, value)
         self._append(TagSet(key=key, value=text))
+        self.tags[key] = text
         if key == TAG_RUN_NAME:
             self.name = clean_run_name(text) or self.name
 
@@ -201,92 +214,77 @@ class ActiveRun:
     def delete_tag(self, key: str) -> None:
         """Remove a tag."""
         self._append(TagSet(key=check_key(key, "tag")))
+        self.tags.pop(key, None)
 
     def note(self, text: str) -> None:
         """Set the run's note (Markdown)."""
         self.set_tag(TAG_NOTE, text)
 
-    # -- artifacts
-
-    def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
-        """Keep a copy of a file as it is now, or of a folder with all in it.
-
-        Args:
-            local_path: The file or folder.
-            artifact_path: The folder among the run's artifacts; None means the top.
-
-        Raises:
-            NotFound: If there is no such file.
-        """
-        source = Path(local_path)
-        if not source.exists():
-            raise NotFound(f"There is no file '{local_path}'.")
-        prefix = f"{artifact_path.strip('/')}/" if artifact_path else ""
-        if source.is_dir():
-            self._add_folder(source, f"{prefix}{source.name}/")
-        else:
-            self.add_file(source, prefix + source.name)
-
-    def add_file(self, source: Path, artifact_file: str) -> None:
-        """Keep a copy of a file under another name.
-
-        Raises:
-            NotFound: If there is no such file.
-        """
-        if not source.is_file():
-            raise NotFound(f"There is no file '{source}'.")
-        self._add_file(artifact_file, functools.partial(shutil.copyfile, source))
-
-    def log_artifacts(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
-        """Keep a copy of what is in a folder, without the folder's own name."""
-        folder = Path(local_dir)
-        if not folder.is_dir():
-            raise NotFound(f"There is no folder '{local_dir}'.")
-        self._add_folder(folder, f"{artifact_path.strip('/')}/" if artifact_path else "")
-
-    def log_text(self, text: str, artifact_file: str) -> None:
-        """Keep text as a file."""
-        self._add_file(artifact_file, lambda to: to.write_text(clean_text(text), encoding="utf-8"))
-
-    def log_dict(self, dictionary: Any, artifact_file: str) -> None:
-        """Keep a JSON value as a file."""
-        text = json.dumps(dictionary, indent=2, default=str)
-        self._add_file(artifact_file, lambda to: to.write_text(text, encoding="utf-8"))
-
-    def log_figure(self, figure: Any, artifact_file: str) -> None:
-        """Keep a matplotlib or plotly figure or a PIL image; the file's suffix gives the format."""
-        self._add_file(artifact_file, lambda to: figures.save(figure, to, Path(artifact_file).suffix.lower()))
-
-    def _add_folder(self, folder: Path, prefix: str) -> None:
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            self.add_file(file, prefix + file.relative_to(folder).as_posix())
-
-    def _add_file(self, path: str, copy: Callable[[Path], Any]) -> None:
-        check_artifact_path(path)
-        try:
-            spooled = self._journal.spool(copy)
-        except OSError as error:
-            logger.warning("The artifact '%s' is not recorded: %s. Your code goes on.", path, error.strerror or error)
-            return
-        self._append(ArtifactAdded(path=path, spool=spooled))
-
     # -- the ledger, told by the cell hooks
 
     def begin_cell(self, cell: CellExecution) -> None:
-        """Note that a cell begins to run while this run is open."""
+        """Note that a cell begins to run while this run is open. Its index is its number in the kernel session."""
+        self._tell_needs_of(cell)
         with self._lock:
-            self._cell = msgspec.structs.replace(cell, index=self._cells)
+            self._cell = msgspec.structs.replace(cell, index=cell.index + self._offset)
             self._cell_began = time.perf_counter()
-            self._cells += 1
             self._in_cell = b',"cell":%d' % self._cell.index
         self._append(CellRan(cell=self._cell))
+        self._told.add(cell.index)
+        self._count = self._journal.count
 
     def end_cell(self, cell: CellExecution) -> None:
         """Note how the cell that `begin_cell` announced ended."""
         if self._cell is not None:
+            if self._journal.count > self._count:
+                self._gave.add(cell.index)
+            self._tell_needs_of(cell)
             self._append(CellRan(cell=msgspec.structs.replace(cell, index=self._cell.index)))
             self._cell = None
             self._in_cell = b""
+
+    def number_of_cell(self, index: int) -> int | None:
+        """Return the number in this run of an execution of the kernel session; None if the run knows nothing of it."""
+        return index + self._offset if index in self._told else None
+
+    @property
+    def running_cell(self) -> int | None:
+        """The number of the cell that runs now."""
+        return self._cell_index
+
+    def tell(self, event: AnyEvent) -> None:
+        """Add what was noticed beside the cells: the running one has not given it, unless the event says so."""
+        self._append(event)
+        self._count += 1
+
+    @property
+    def cells(self) -> list[CellExecution]:
+        """What ran of this notebook for the run so far, in order."""
+        return [execution for execution in self._session.history.executions if execution.index in self._told]
+
+    def _tell_needs_of(self, cell: CellExecution) -> None:
+        """Add the earlier executions that a cell builds on, which ran before the run began."""
+        for needed in self._session.history.needed_by(cell, self._told):
+            self._append(CellRan(ts=needed.started, cell=msgspec.structs.replace(needed, index=needed.index + self._offset)))
+            self._told.add(needed.index)
+
+    def _leave_cell(self) -> None:
+        """Take the rest of the running cell out of the run: what it has taken so far is what it took within the run."""
+        if self._cell is not None:
+            took = round((time.perf_counter() - self._cell_began) * 1000, 3)
+            number = self._cell.index - self._offset
+            cell = self._session.history.leave(self) or self._cell
+            self.end_cell(msgspec.structs.replace(cell, index=number, outcome=CellOutcome.OK, duration_ms=took))
+
+    def _grade(self) -> None:
+        """Say how what the run needs stands to the notebook."""
+        try:
+            hygiene = self._session.history.grade(self._gave or self._told)
+        except Exception:  # a finding about the notebook must not keep the run from ending
+            logger.debug("the hygiene of run %s cannot be told", self.run_id, exc_info=True)
+            return
+        if hygiene is not None:
+            self.set_tag(TAG_HYGIENE, hygiene.value)
 
     # -- the end
 
@@ -301,21 +299,22 @@ class ActiveRun:
         final = RunStatus(status.upper()) if isinstance(status, str) else status
         if not final.is_final:
             raise InvalidInput(f"A run cannot end as {final.value}.", hint="Use FINISHED, FAILED or KILLED.")
+        deadline = time.monotonic() + timeout
         if self._capturing is not None:
             self._capturing.join(min(_CAPTURE_SECONDS, timeout))
+        if self._make_journal is None:
+            self._session.companions.run_stopping(self, max(0.1, min(_CAPTURE_SECONDS, deadline - time.monotonic())))
         with self._lock:
             if self.end_time is not None:
                 return
-            self.status, self.reason, self.end_time = final, reason, time.time_ns() // 1_000_000
-        if self._cell is not None:
-            # The cell outlives the run; what it has taken so far is what it took within the run.
-            took = round((time.perf_counter() - self._cell_began) * 1000, 3)
-            self.end_cell(msgspec.structs.replace(self._cell, outcome=CellOutcome.OK, duration_ms=took))
+            self.status, self.reason, self.end_time = final, reason, self.start_time + clock.milliseconds_since(self._began)
+        self._leave_cell()
         if self._open_journal is not None and self._open_journal.dropped:
             self.set_tag("mlops.dropped_events", self._open_journal.dropped)
         if self._make_journal is None:
-            self._append(RunEnded(status=final, reason=reason))
-        self._session.ended(self, self._open_journal, timeout)
+            self._grade()
+            self._append(RunEnded(ts=self.end_time, status=final, reason=reason))
+        self._session.ended(self, self._open_journal, max(0.1, deadline - time.monotonic()))
 
     def __enter__(self) -> Self:
         return self
@@ -337,6 +336,14 @@ class ActiveRun:
         self._session.flush(timeout)
         return self._session.store().get_run(self.run_id)
 
+    def _spool(self, copy: Callable[[Path], Any]) -> str:
+        return self._journal.spool(copy)
+
+    @property
+    def _cell_index(self) -> int | None:
+        cell = self._cell
+        return None if cell is None else cell.index
+
     def _append(self, event: AnyEvent) -> None:
         self._journal.append(msgspec.structs.replace(event, ts=event.ts or time.time_ns() // 1_000_000))
 
@@ -353,4 +360,6 @@ def ending_of(error: BaseException | None) -> tuple[RunStatus, str | None]:
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return RunStatus.FINISHED, None
     first_line = str(error).strip().splitlines()[:1]
+    if isinstance(error, MemoryError) and (figure := shortage.of_this_process()):
+        first_line = ["; ".join([*first_line, figure])]
     return RunStatus.FAILED, f"{type(error).__name__}: {first_line[0]}"[:500] if first_line else type(error).__name__

@@ -21,6 +21,9 @@ from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking import capture
+from mlops_nb.tracking.companions import Companions
+from mlops_nb.tracking.forking import wait_for_imports
+from mlops_nb.tracking.history import CellHistory
 from mlops_nb.tracking.journal import Journal
 from mlops_nb.tracking.recovery import recover
 from mlops_nb.tracking.run import STOP_SECONDS, ActiveRun, ending_of
@@ -35,7 +38,9 @@ class Session:
 
     Attributes:
         runs: The open runs, outermost first.
+        last: The run that was started last, open or not.
         cell: The notebook cell that is running, told by the cell hooks.
+        history: What ran before it in this kernel.
         last_ending: How the last cell ended, if it failed: what an open run ends as when the kernel goes.
         parameters: The notebook's parameters, logged to every run that starts.
         experiment: The experiment of the runs that follow, where they name none.
@@ -45,7 +50,10 @@ class Session:
 
     def __init__(self) -> None:
         self.runs: list[ActiveRun] = []
+        self.last: ActiveRun | None = None
         self.cell: CellExecution | None = None
+        self.history = CellHistory()
+        self.companions = Companions(self)
         self.last_ending: tuple[RunStatus, str | None] | None = None
         self.parameters: dict[str, str] = {}
         self.experiment: str | None = None
@@ -53,6 +61,7 @@ class Session:
         self.is_interactive = False
         self._shippers: dict[str, Shipper] = {}
         self._paused: list[Shipper] = []
+        self._reopened: list[tuple[ActiveRun, Shipper, Journal]] = []
         self._shipper: Shipper | None = None
         self._lock = threading.RLock()
         atexit.register(self._at_exit)
@@ -60,8 +69,9 @@ class Session:
 
     @property
     def active(self) -> ActiveRun | None:
-        """The innermost open run."""
-        return self.runs[-1] if self.runs else None
+        """The innermost open run that this thread may log to: none that belongs to another thread alone."""
+        mine = (None, threading.get_ident())
+        return next((run for run in reversed(self.runs) if run.thread in mine), None)
 
     def start(
         self,
@@ -75,8 +85,9 @@ class Session:
         parent_id: str | None = None,
         resume: Run | None = None,
         tracking_uri: str | None = None,
+        thread: int | None = None,
     ) -> ActiveRun:
-        """Start a run; see `mlops_nb.start_run`."""
+        """Start a run; see `mlops_nb.start_run`. One with a `thread` is the active one there alone, as autolog needs it."""
         with self._lock:
             outer = self.active
             if outer is not None and not nested:
@@ -113,17 +124,20 @@ class Session:
             journal = self._open_journal(shipper, run_id)
             journal.append(event)
             run = ActiveRun(self, journal, start=event, run_id=run_id)
+            run.thread = thread
+            self.last = run
             if resume is not None:
+                run.continues = True
                 steps = {key: metric.step for key, metric in resume.metrics.items()}
-                run.continue_from(steps, resume.params, 1 + max((cell.index for cell in past), default=-1))
+                run.continue_from(steps, resume.params, past)
+            self.runs.append(run)  # before it can be seen: an interrupt must not leave a run that nobody knows
             shipper.add(journal)
-            self.runs.append(run)
         if self.cell is not None:
             run.begin_cell(self.cell)
         # A parameter that only gives the run its name says nothing about the run.
         noted = {k: v for k, v in self.parameters.items() if k not in run.params and v not in ("", run.name)}
         run.log_params({**noted, **given})
-        run.capture(lambda: capture.git_tags(shipper.target.project.root))
+        self.companions.run_started(run, shipper.target)
         return run
 
     def _default_experiment(self, outer: ActiveRun | None) -> str:
@@ -155,7 +169,7 @@ class Session:
             if run not in self.runs:
                 return
             position = self.runs.index(run)
-            inner = self.runs[position + 1 :]
+            inner = [other for other in self.runs[position + 1 :] if other.thread == run.thread]
         for child in reversed(inner):
             child.stop(run.status, run.reason, timeout=max(0.1, deadline - time.monotonic()))
         with self._lock:
@@ -171,6 +185,47 @@ class Session:
                 run.name,
                 shipper.target.journal_dir,
             )
+
+    def reopen(self, run: ActiveRun) -> None:
+        """Let more be added to a run that has ended in this process; it stays ended."""
+
+        def add_to_it() -> Journal:
+            shipper = self._shippers[run.store_uri]
+            journal = self._open_journal(shipper, run.run_id, owner=False)
+            shipper.add(journal)
+            self._reopened.append((run, shipper, journal))
+            return journal
+
+        while len(self._reopened) > _MAX_REOPENED and self._reopened[0][2].is_delivered:
+            self._close_reopened(0.0)
+        if not any(other is run for other, _, _ in self._reopened):
+            run.continue_in_child(add_to_it)
+
+    def attach(self, run_id: str) -> ActiveRun:
+        """Return a handle that adds to a run which is not open here; how that run stands does not change."""
+        with self._lock:
+            for run, _, _ in self._reopened:
+                if run.run_id == run_id:
+                    return run
+            while len(self._reopened) > _MAX_REOPENED and self._reopened[0][2].is_delivered:
+                self._close_reopened(0.0)
+            shipper = self.shipper()
+            journal = self._open_journal(shipper, run_id, owner=False)
+            run = ActiveRun(self, journal, start=RunStarted(experiment="", name=run_id[:8]), run_id=run_id)
+            run.status, run.end_time, run.continues = RunStatus.FINISHED, 0, True
+            shipper.add(journal)
+            self._reopened.append((run, shipper, journal))
+            return run
+
+    def retarget(self) -> None:
+        """Record the runs that follow to where the settings say now. Open runs stay where they are."""
+        with self._lock:
+            self._shipper = None
+
+    def _close_reopened(self, timeout: float) -> None:
+        run, shipper, journal = self._reopened.pop(0)
+        shipper.finish(journal, timeout)
+        run.close()
 
     def flush(self, timeout: float = STOP_SECONDS) -> bool:
         """Wait until what was logged so far is in the store; return whether it is."""
@@ -222,12 +277,15 @@ class Session:
         deadline = time.monotonic() + STOP_SECONDS
         for run in reversed(list(self.runs)):
             run.stop(status, reason, timeout=max(0.1, deadline - time.monotonic()))
+        while self._reopened:
+            self._close_reopened(max(0.1, deadline - time.monotonic()))
 
     def after_fork_in_child(self) -> None:
         """Let the child add to the parent's runs through journals of its own, made when it first logs something."""
         self._lock = threading.RLock()
+        self.companions.after_fork_in_child()
         targets = {uri: shipper.target for uri, shipper in self._shippers.items()}
-        self._shippers, self._shipper = {}, None
+        self._shippers, self._shipper, self._reopened = {}, None, []
         for run in self.runs:
             target = targets[run.store_uri]
 
@@ -248,6 +306,8 @@ class Session:
     def before_fork(self) -> None:
         """Bring the shippers to rest: a child must not inherit an import that is under way, or an open database."""
         self._paused = [shipper for shipper in list(self._shippers.values()) if shipper.pause(_FORK_SECONDS)]
+        if self.runs:
+            wait_for_imports(_FORK_SECONDS)
 
     def after_fork_in_parent(self) -> None:
         """Let the shippers go on; open runs may get data from the child."""
@@ -256,7 +316,8 @@ class Session:
         self._paused = []
 
 
-_FORK_SECONDS = 2.0
+_FORK_SECONDS = 5.0
+_MAX_REOPENED = 8
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 

@@ -61,8 +61,11 @@ def test_papermill_with_our_engine_knows_params_cells_outputs_and_keeps_the_note
     assert run.params == {"lr": "0.5", "depth": "3", "name": "x"}
     assert run.metrics["loss"].value == 0.1 and run.metrics["loss"].step == 4
     ledger = store.cells(run.run_id)
-    assert [cell.cell_id for cell in ledger] == ["cell-2", "cell-3", "cell-4"]
-    assert ledger[run.metrics["loss"].cell or 0].source == TRACKED[3][1]
+    assert [cell.cell_id for cell in ledger] == [None, "cell-2", "cell-3", "cell-4"]
+    parameters, ledger = ledger[0], ledger[1:]
+    assert parameters.source == "# Parameters\nlr = 0.5" and parameters.writes == ["lr"] and ledger[1].reads == ["lr"]
+    assert next(cell for cell in ledger if cell.index == run.metrics["loss"].cell).source == TRACKED[3][1]
+    assert run.tags["mlops.hygiene"] == "linear"
     assert "trained" in (ledger[1].outputs or "") and all(cell.outcome is CellOutcome.OK and cell.duration_ms > 0 for cell in ledger)
     executed = nbformat.reads(b"".join(store.read_artifact(run.run_id, "notebook/train.ipynb")).decode(), as_version=4)
     assert any("trained" in str(cell.get("outputs")) for cell in executed.cells)
@@ -74,7 +77,7 @@ def test_papermill_without_our_engine_still_tracks(project: Path) -> None:
     papermill("-p", "lr", "0.5", engine=False)
     store, (run,) = stored(project)
     assert run.status is RunStatus.FINISHED and run.metrics["loss"].value == 0.1 and run.params["lr"] == "0.5"
-    assert [cell.source for cell in store.cells(run.run_id)] == [source for _, source in TRACKED[2:]]
+    assert [cell.source for cell in store.cells(run.run_id)] == ["# Parameters\nlr = 0.5", *(source for _, source in TRACKED[2:])]
     store.close()
 
 
@@ -101,7 +104,7 @@ def test_a_notebook_that_tracks_nothing_becomes_a_run(project: Path) -> None:
     assert (run.name, run.status, run.params) == ("train", RunStatus.FINISHED, {"lr": "0.25"})
     outputs = [cell.outputs for cell in store.cells(run.run_id)]
     assert outputs[-2:] == ["total 0.5", "0.5"]
-    assert [a.path for a in store.list_artifacts(run.run_id, recursive=True)] == ["notebook/train.ipynb"]
+    assert [a.path for a in store.list_artifacts(run.run_id, "notebook")] == ["notebook/train.ipynb"]
     store.close()
 
 
@@ -132,7 +135,7 @@ def test_a_failing_cell_fails_the_run_and_papermill(project: Path, cells: list[A
     assert run.status is RunStatus.FAILED and run.reason is not None and run.reason.startswith("ValueError: bad data in cell [")
     assert [cell.outcome for cell in store.cells(run.run_id)][-1] is CellOutcome.ERROR
     if engine:
-        assert [a.path for a in store.list_artifacts(run.run_id, recursive=True)] == ["notebook/train.ipynb"]
+        assert [a.path for a in store.list_artifacts(run.run_id, "notebook")] == ["notebook/train.ipynb"]
     store.close()
 
 

@@ -152,7 +152,8 @@ def test_files_folders_and_figures_are_kept_as_they_are_now(session: Session, pr
         with pytest.raises(InvalidInput):
             run.log_text("x", "../up.txt")
     store = session.store()
-    assert [a.path for a in store.list_artifacts(run.run_id, recursive=True)] == ["d/e/f.txt", "plots/p.png", "sub/f.txt"]
+    kept = [a.path for a in store.list_artifacts(run.run_id, recursive=True) if not a.path.startswith(("environment/", "data/"))]
+    assert kept == ["d/e/f.txt", "plots/p.png", "sub/f.txt"]
     assert b"".join(store.read_artifact(run.run_id, "sub/f.txt")) == b"old"
     assert b"".join(store.read_artifact(run.run_id, "plots/p.png")).startswith(b"\x89PNG")
 
@@ -300,5 +301,5 @@ def test_a_project_folder_may_have_any_name(project: Path, name: str, monkeypatc
     with session.start("here") as run:
         run.log(m=1.0)
     assert run.record().metrics["m"].value == 1.0
-    assert sorted(p.name for p in (folder / ".mlops").iterdir() if "store.db" not in p.name) == [".gitignore", "journal"]
+    assert sorted(p.name for p in (folder / ".mlops").iterdir() if "store.db" not in p.name) == [".gitignore", "artifacts", "journal"]
     assert (folder / ".mlops" / "store.db").exists()
