@@ -113,9 +113,13 @@ class ActiveRun(Belongings):
         """Set tags that take a while to find (git) from a thread of their own; `stop` waits for them a little."""
 
         def work() -> None:
-            tags = find_tags()
-            if self.is_open:
-                self.set_tags(tags)
+            try:
+                self.set_tags(find_tags())
+            except InvalidInput:
+                logger.debug("run %s ended before all about its surroundings was known", self.run_id, exc_info=True)
+            except Exception:  # a thread of ours must not print tracebacks into the user's work
+                logger.warning("Not all about the surroundings of run %s is recorded: an internal error.", self.name)
+                logger.debug("the capture failed", exc_info=True)
 
         self._capturing = threading.Thread(target=work, name="mlops_nb-capture", daemon=True)
         self._capturing.start()

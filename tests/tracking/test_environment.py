@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import requests
 
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.tracking import capture, environment
+from mlops_nb.tracking import run as runs
 from mlops_nb.tracking.session import Session
 
 
@@ -64,6 +66,22 @@ def test_a_run_keeps_packages_and_machine(session: Session) -> None:
         pass
     assert second.record().tags["mlops.environment"] == tags["mlops.environment"]
     assert all(product.name not in files for cell in session.store().cells(run.run_id) for product in cell.products)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_run_that_ends_before_its_surroundings_are_known_ends_in_peace(
+    session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(environment, "requirements", lambda: ended.wait(10) and b"late==1")
+    monkeypatch.setattr(runs, "_CAPTURE_SECONDS", 0.01)
+    run = session.start("hasty")
+    capturing = run._capturing
+    assert capturing is not None
+    run.stop()
+    ended.set()
+    capturing.join(10)
+    assert not capturing.is_alive() and not caplog.records
 
 
 def test_every_installed_package_is_listed_as_pip_lists_it() -> None:

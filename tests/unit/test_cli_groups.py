@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,23 @@ from mlops_nb.cli.output import table
 from mlops_nb.core.formatting import width
 from mlops_nb.errors import MlopsError
 from mlops_nb.store.sql.sqlite import sqlite_driver
+from mlops_nb.tracking import session as sessions
+from mlops_nb.tracking.session import Session
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     """Run a command in an empty project of its own."""
     for name in ("MLOPS_NB_TRACKING_URI", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "JPY_PARENT_PID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(commands, [str(argument) for argument in arguments])
+    monkeypatch.setattr(sessions, "current", Session())
+    yield lambda *arguments: CliRunner().invoke(commands, [str(argument) for argument in arguments])
+    sessions.current.close()
 
 
 @pytest.fixture
