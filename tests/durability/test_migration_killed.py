@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 
 from mlops_nb.core.records import Metric
+from mlops_nb.store.sql import blocks
 from mlops_nb.store.sql.checking import miscounts
 from mlops_nb.store.sql.schema import SCHEMA_VERSION
 from mlops_nb.store.sql.sqlite import sqlite_driver
@@ -76,6 +77,21 @@ def _check(path: Path) -> None:
     store.close()
     with contextlib.closing(sqlite_driver().connect(path)) as database:
         assert miscounts(lambda query: database.execute(query).fetchall()) == []
+
+
+def test_an_upgrade_that_fails_at_its_last_step_leaves_the_old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store.db"
+    _make(path)
+
+    def fail(_connection: sa.Connection) -> None:
+        raise RuntimeError("the power is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "seal_all", fail)
+        with pytest.raises(RuntimeError, match="power"):
+            SqlStore.in_file(path)
+    assert _schema(path) == _OLD
+    _check(path)
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])

@@ -144,9 +144,8 @@ class SqliteDatabase(Database):
                 _outside_transaction(engine, "VACUUM INTO ?", str(unfinished))
                 unfinished.replace(backup)
             _outside_transaction(engine, f"PRAGMA journal_mode={self._journal}")
-            with engine.connect().execution_options(immediate=True) as connection:
+            with engine.connect().execution_options(immediate=True) as connection, connection.begin():
                 upgrade.upgrade(connection)
-                connection.commit()
         finally:
             os.close(lock)
 

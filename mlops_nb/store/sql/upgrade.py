@@ -48,7 +48,10 @@ def check_known(name: str, current: str | None) -> None:
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Run the migrations that are missing, within the transaction of the connection."""
+    """Run the migrations that are missing, all within the transaction that the caller has begun.
+
+    Without one Alembic would commit each step for itself, and a killed upgrade could leave a schema between two versions.
+    """
     from alembic import command
 
     config = _config()
