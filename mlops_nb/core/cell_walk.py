@@ -41,6 +41,28 @@ class CellWalk(ast.NodeVisitor):
         self._local: list[set[str]] = []
         self._last: ast.stmt | None = None
 
+    def visit(self, node: ast.AST) -> None:
+        """Visit a node: what `ast.NodeVisitor` does, without looking its method up by name each time."""
+        kind = type(node)
+        method = _METHODS.get(kind)
+        if method is None:
+            method = _METHODS[kind] = getattr(CellWalk, f"visit_{kind.__name__}", CellWalk.generic_visit)
+        method(self, node)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        """Visit what is in a node."""
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                for part in value:
+                    if isinstance(part, ast.AST):
+                        self.visit(part)
+            elif isinstance(value, ast.AST):
+                self.visit(value)
+
+    def visit_Constant(self, _: ast.Constant) -> None:
+        """A constant has no names in it."""
+
     # -- names
 
     def _read(self, name: str) -> None:
@@ -352,6 +374,9 @@ class CellWalk(ast.NodeVisitor):
         self._local.pop()
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
+
+
+_METHODS: dict[type[ast.AST], Callable[[CellWalk, ast.AST], None]] = {}
 
 
 def _caught(handler: ast.ExceptHandler) -> Sequence[ast.expr]:

@@ -17,21 +17,27 @@ _NAME = re.compile(
     r"dsn|connection[_-]?string|sas|signature)s?($|[_\-.\d])",
     re.IGNORECASE,
 )
+_WORDS = ("pass", "secret", "token", "key", "credential", "auth", "cookie", "dsn", "connection", "sas", "signature")
+"""Of which a secret's name holds one."""
 _NAME_EXCEPTION = re.compile(r"(_tokens|_token_id|tokenizer|cls_token|max_tokens)$", re.IGNORECASE)
 # name = "value", name: 'value', --name value, "name": "value"
 _ASSIGNMENT = re.compile(
     r"""(?<![\w.-])(?P<name>[\w.-]{1,100})["']?\s{0,20}(?:\]\s{0,20})?(?:=|:)\s{0,20}(?P<quote>["'])(?P<value>[^"'\n]{6,10000})(?P=quote)"""
 )
 _SHAPES = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    re.compile(r"(?<![\w-])eyJ[\w-]{10,4000}\.[\w-]{10,4000}\.[\w-]{5,4000}"),
-    re.compile(r"(?<=://)[^/\s:@'\"]{0,200}:[^/\s@'\"]{1,500}(?=@)"),
-    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    re.compile(r"\bAIza[\w-]{35}"),
-    re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,})"),
-    re.compile(r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|xox[abprs]-[\w-]{10,})"),
-    re.compile(r"(?<=[?&]sig=)[^&\s'\"]+|(?<=X-Amz-Signature=)[0-9a-f]+"),
+    (("PRIVATE KEY",), re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)),
+    (("eyJ",), re.compile(r"(?<![\w-])eyJ[\w-]{10,4000}\.[\w-]{10,4000}\.[\w-]{5,4000}")),
+    (("://",), re.compile(r"(?<=://)[^/\s:@'\"]{0,200}:[^/\s@'\"]{1,500}(?=@)")),
+    (("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
+    (("AIza",), re.compile(r"\bAIza[\w-]{35}")),
+    (
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
+        re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,})"),
+    ),
+    (("sk-", "hf_", "xox"), re.compile(r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|xox[abprs]-[\w-]{10,})")),
+    (("sig=", "X-Amz-Signature="), re.compile(r"(?<=[?&]sig=)[^&\s'\"]+|(?<=X-Amz-Signature=)[0-9a-f]+")),
 )
+"""What secrets look like, each with texts of which it holds one: looking for those first is quick."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -55,9 +61,12 @@ class Redactor:
         for value, name in self._known:
             if value in text:
                 text = text.replace(value, _mask(name, value))
-        text = _ASSIGNMENT.sub(self._by_name, text)
-        for shape in _SHAPES:
-            text = shape.sub(lambda match: _mask("secret", match[0]), text)
+        folded = text.casefold()
+        if any(word in folded for word in _WORDS):  # most text names no secret
+            text = _ASSIGNMENT.sub(self._by_name, text)
+        for signs, shape in _SHAPES:
+            if any(sign in text for sign in signs):
+                text = shape.sub(lambda match: _mask("secret", match[0]), text)
         return text
 
     @staticmethod

@@ -21,12 +21,14 @@ class PeakMemory:
     """Watches the resident memory of this process between `begin` and `end`.
 
     The system keeps the highest mark of the whole life of the process. While a cell raises it, that is the answer;
-    below it a thread looks ten times a second, and only while a cell takes longer than that.
+    below it a thread looks ten times a second, and only while a cell takes longer than that. What the process holds when
+    a cell begins is what it held when the last one ended: every look may cost the wait for another thread.
     """
 
     def __init__(self) -> None:
         self._peak = 0
         self._mark = 0
+        self._before = 0
         self._running = threading.Event()
         self._pid = 0
         self._statm = -1
@@ -38,7 +40,8 @@ class PeakMemory:
             self._statm = _opened(_STATM)
             self._running = threading.Event()
             threading.Thread(target=self._watch, args=(self._running,), name="mlops_nb-memory", daemon=True).start()
-        self._peak, self._mark = self._resident(), _highest()
+            self._before = self._resident()
+        self._peak, self._mark = self._before, _highest()
         self._running.set()
 
     def end(self) -> int | None:
@@ -48,8 +51,8 @@ class PeakMemory:
 
     def so_far(self) -> int | None:
         """Return the most memory since `begin`, while the cell goes on."""
-        mark = _highest()
-        return (mark if mark > self._mark else max(self._peak, self._resident())) or None
+        mark, self._before = _highest(), self._resident()
+        return (mark if mark > self._mark else max(self._peak, self._before)) or None
 
     def _watch(self, running: threading.Event) -> None:
         pause = threading.Event()

@@ -6,6 +6,8 @@ import dis
 import functools
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from itertools import compress
+from operator import ne
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -36,7 +38,9 @@ class Watcher:
         self._names = NOTHING
         self._seeds = False
         self._reads: frozenset[str] = frozenset()
-        self._ids: dict[str, int] = {}
+        self._order: list[str] = []
+        self._own: list[str] = []
+        self._before: tuple[list[str], list[int]] = ([], [])
         self._kinds: dict[str, bool] = {}
         self._versions: dict[str, Hashable] = {}
         self._generators: dict[str, Hashable] = {}
@@ -48,7 +52,7 @@ class Watcher:
         for name in sorted(reads):
             reads |= self._behind(name) - names.before.get(name, frozenset())
         self._reads = frozenset(reads)
-        self._ids = _ids_of(self.namespace)
+        self._before = self._now()
         self._kinds = {name: _is_fixed(self.namespace[name]) for name in (*reads, *names.modules) if name in self.namespace}
         self._versions = {name: version_of(self.namespace[name]) for name in reads if not isinstance(self.namespace[name], _PLAIN)}
         self._seeds = _SEEDING.search(source) is not None
@@ -64,9 +68,9 @@ class Watcher:
         """
         names, now = came_to or self._names, self.namespace
         moved = self._moved()
-        writes = {name for name in moved if name[:1] != "_" and name not in self._hidden}
+        writes = {name for name in moved if name not in self._hidden}
         if came_to is None:
-            same = {name for name in names.modules if name not in moved and name in self._ids and not is_own(name)}
+            same = {name for name in names.modules if name not in moved and name in self._kinds and not is_own(name)}
             writes |= {name for name in names.binds if name not in same}
         writes |= {name for name in names.changes if self._counts(name)}
         writes |= {name for name in names.touches if self._counts(name) and self._may_be_touched(name)}
@@ -80,10 +84,25 @@ class Watcher:
 
     def _moved(self) -> set[str]:
         """Return the names that stand for something else than before, or for nothing."""
-        before, after = self._ids, _ids_of(self.namespace)
-        if before == after:
-            return set()
-        return {name for name, value in after.items() if before.get(name) != value} | (before.keys() - after.keys())
+        (before, old), (after, new) = self._before, self._now()
+        if after[: len(before)] == before:  # nothing was removed: what is new stands behind
+            return set(compress(before, map(ne, old, new))).union(after[len(before) :])
+        known = dict(zip(before, old, strict=True))
+        return {name for name, value in zip(after, new, strict=True) if known.get(name) != value} | known.keys() - set(after)
+
+    def _now(self) -> tuple[list[str], list[int]]:
+        """Return the names and the ids of what they stand for: an id keeps nothing alive.
+
+        What begins with an underscore is left out: IPython keeps each input and output in such a name.
+        """
+        names = list(self.namespace)
+        if names[: len(self._order)] != self._order:
+            self._order, self._own = [], []
+        added = [name for name in names[len(self._order) :] if isinstance(name, str) and name[:1] != "_"]
+        if added:
+            self._own = self._own + added
+        self._order = names
+        return self._own, list(map(id, map(self.namespace.get, self._own)))
 
     def _has(self, name: str) -> bool:
         return name in self.namespace and (name not in self._hidden or self.namespace[name] is not self._hidden[name])
@@ -92,7 +111,7 @@ class Watcher:
 
     def _counts(self, name: str) -> bool:
         """Return whether a change of what a name stands for is one of the notebook's own state."""
-        if name not in self._ids:
+        if name not in self._kinds:
             return False
         return name in self._names.settings or not self._kinds.get(name, False)
 
@@ -176,10 +195,6 @@ class Watcher:
                 self._codes.clear()
             known = self._codes[id(code)] = (code, frozenset(_globals_in(code)))
         return known[1]
-
-
-def _ids_of(namespace: dict[str, Any]) -> dict[str, int]:
-    return dict(zip(namespace, map(id, namespace.values()), strict=True))
 
 
 def _globals_in(code: CodeType) -> Iterator[str]:
