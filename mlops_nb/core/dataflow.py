@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from mlops_nb.core.cell_walk import CellWalk, shown
+from mlops_nb.core.cell_walk import CellWalk
+from mlops_nb.core.name_walk import shown
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +25,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         binds: To which it gives a value, or which it removes.
         changes: What it changes in place: `df["x"] = 1`, `model.fit(X)`.
         touches: What it may change: a method is called on it whose value nobody takes.
+        looks: On which a method is called that shows something, which changes it only if it is a plot.
         settings: Those of `changes` and `touches` that count for modules too: `np.random.seed(0)`, `pd.options.x = 1`.
         evolves: Of which running the cell again makes something else: `n += 1`, `df = df.iloc[1:]`, `rows.append(r)`.
         modules: Those of `binds` that are imported modules or names from modules.
@@ -32,16 +34,20 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         spoils: Of the functions that it defines: the numbers of the parameters that they change in place.
         calls: Functions that it calls by name, each with the global names that it gives them, by position.
         before: For each name that it reads: what the cell has surely bound by then.
-        words: What a magic's words may read, if there is such a name.
+        words: What it may read, if there is such a name: in the words of a magic, in text that is code, what it need not have bound.
         state: What it sets beside the names, such as `%cd`, that every later cell works with.
         is_opaque: Whether it may bind names that cannot be seen: `from x import *`, `%run`.
         definite: Those of `binds` that get the same value whenever it runs: imports, definitions, constants.
+        unsure: Those of `binds` that it need not come to: in a branch, in a loop.
+        deep: Those of `changes` of which something is changed that they hold: `config["model"]["lr"] = 1`.
+        reads_anything: Whether it may use any variable there is: `eval(text)`, `globals()`.
     """
 
     reads: frozenset[str]
     binds: frozenset[str]
     changes: frozenset[str] = frozenset()
     touches: frozenset[str] = frozenset()
+    looks: frozenset[str] = frozenset()
     settings: frozenset[str] = frozenset()
     evolves: frozenset[str] = frozenset()
     modules: frozenset[str] = frozenset()
@@ -54,6 +60,9 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     state: frozenset[str] = frozenset()
     is_opaque: bool = False
     definite: frozenset[str] = frozenset()
+    unsure: frozenset[str] = frozenset()
+    deep: frozenset[str] = frozenset()
+    reads_anything: bool = False
 
     @property
     def writes(self) -> frozenset[str]:
@@ -91,6 +100,7 @@ def names_of(source: str, plain: Callable[[str], str] | None = None) -> Names:
         binds=frozenset(walk.binds),
         changes=frozenset(walk.changes),
         touches=frozenset(walk.touches),
+        looks=frozenset(walk.looks),
         settings=frozenset(walk.settings),
         evolves=frozenset(walk.evolves),
         modules=frozenset(walk.modules),
@@ -99,10 +109,13 @@ def names_of(source: str, plain: Callable[[str], str] | None = None) -> Names:
         spoils={name: frozenset(numbers) for name, numbers in walk.spoils.items() if numbers},
         calls=walk.calls,
         before=walk.before,
-        words=frozenset(walk.words - walk.binds),
+        words=frozenset((walk.words - walk.binds) | walk.perhaps),
         state=frozenset(walk.state),
         is_opaque=walk.is_opaque,
         definite=_definite(tree.body, walk.times) - walk.changes,
+        unsure=frozenset(walk.binds - walk.bound),
+        deep=frozenset(walk.deep),
+        reads_anything=walk.reads_anything,
     )
 
 

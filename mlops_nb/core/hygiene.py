@@ -167,7 +167,7 @@ def _order(execution: CellExecution, standing: Standing, end: int | None) -> lis
         if writer is None:
             continue
         there = standing.position(writer)
-        if _is_same_cell(writer, execution):
+        if standing.is_same_cell(writer, execution):
             if name in standing.names(execution.source).evolves or _has_no_source(execution, name):
                 message = f"ran more than once, and each time it changes {name}, with which it begins."
                 findings.append(_finding(FindingKind.RUN_TWICE, execution, standing, message, [name]))
@@ -187,12 +187,6 @@ def _has_no_source(execution: CellExecution, name: str) -> bool:
     return not execution.source and name in execution.writes
 
 
-def _is_same_cell(one: CellExecution, other: CellExecution) -> bool:
-    if one.cell_id is not None or other.cell_id is not None:
-        return one.cell_id == other.cell_id
-    return one.source_hash == other.source_hash
-
-
 def _written_again(name: str, writer: CellExecution, reader: CellExecution, standing: Standing, end: int | None) -> CellExecution | None:
     """Return the last execution of a cell above the reader that wrote a name after the reader had used it."""
     here = standing.position(reader)
@@ -201,7 +195,7 @@ def _written_again(name: str, writer: CellExecution, reader: CellExecution, stan
     for index in reversed(standing.writers.after(name, reader.index)):
         again = standing.by_index[index]
         there = standing.position(again)
-        if (end is not None and index > end) or there is None or there >= here or _is_same_cell(again, reader):
+        if (end is not None and index > end) or there is None or there >= here or standing.is_same_cell(again, reader):
             continue
         names = standing.names(again.source)
         gives_the_same = again.source_hash == writer.source_hash and (name in names.definite or (not again.source and not again.reads))
@@ -214,7 +208,11 @@ def _written_again(name: str, writer: CellExecution, reader: CellExecution, stan
 
 
 def from_top_to_bottom(standing: Standing) -> list[Finding]:
-    """Find the names that a cell uses and no cell above it makes."""
+    """Find the names that a cell uses and no cell above it makes.
+
+    Of a cell that ran as it is now it is known what it used and made; of others the source tells.
+    """
+    ran = standing.ran_as_they_are()
     cells = [(place, standing.names(place.source)) for place in standing.places]
     makers: dict[str, Place] = {}
     for place, names in reversed(cells):
@@ -223,11 +221,15 @@ def from_top_to_bottom(standing: Standing) -> list[Finding]:
     deferred: dict[str, frozenset[str]] = {}
     findings = []
     for place, names in cells:
-        if names.is_opaque:
+        execution = ran.get(place.position)
+        if names.is_opaque and execution is None:
             break
         used = set(names.reads)
         for name in names.reads:
             used |= _behind(name, deferred) - names.before.get(name, frozenset())
+        if execution is not None:
+            used &= set(execution.reads)
+            known.update(execution.writes)
         for name in sorted(used - known):
             if _OF_OUTPUTS.fullmatch(name) or (name in names.binds and name not in names.reads):
                 continue

@@ -6,6 +6,8 @@ import ast
 import re
 from typing import NamedTuple
 
+from mlops_nb.core.code_in_text import names_in_command, results_of_script
+
 PYTHON_CELLS = frozenset({"capture", "lprun", "memit", "mprun", "prun", "time", "timeit", "track"})
 """Cell magics whose body is Python of the notebook."""
 PYTHON_LINES = frozenset({"lprun", "memit", "mprun", "prun", "time", "timeit"})
@@ -36,10 +38,17 @@ class Magic(NamedTuple):
         return _OPTIONS.sub("", self.line, count=1) if self.name in PYTHON_LINES else None
 
     @property
-    def captures(self) -> str | None:
-        """The name that gets what the cell shows."""
+    def captures(self) -> set[str]:
+        """The names that get what the cell shows."""
+        if self.body is None:
+            return set()
         name = self.line.strip().partition(" ")[0]
-        return name if self.name == "capture" and name.isidentifier() else None
+        return {name} if self.name == "capture" and name.isidentifier() else results_of_script(self.line)
+
+    @property
+    def uses_any(self) -> bool:
+        """Whether it runs other code with the variables of the notebook."""
+        return self.name == "run" and " -i " in f" {self.line} "
 
     @property
     def state(self) -> str | None:
@@ -60,8 +69,8 @@ def magic_of(call: ast.Call) -> Magic | None:
 
 
 def names_in_words(magic: Magic) -> set[str]:
-    """Return what may be names of the notebook in the words of one of our magics: `%track log auc=score(y, p)`."""
+    """Return what may be names of the notebook in the words of a magic: `%track log auc=score(y, p)`, `%run {script}`."""
     if magic.name not in _OWN:
-        return set()
+        return names_in_command(magic.line)
     words = magic.line.strip().partition(" ")[2]  # the first is the verb
     return {match["name"] for match in _WORD.finditer(words) if match["name"]}

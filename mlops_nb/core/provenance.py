@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from mlops_nb.core.dataflow import Names
-from mlops_nb.core.records import CellExecution
+from mlops_nb.core.records import CellExecution, CellOutcome
 
 
 class NamesOf(Protocol):
@@ -156,9 +156,22 @@ class Standing:
         self._last: dict[str, CellExecution] = {e.cell_id: e for e in executions if e.cell_id is not None}
         self.places = [self._now(place) for place in (notebook.places if notebook is not None else [])]
         self._by_id = {place.cell_id: place for place in self.places if place.cell_id is not None}
-        self._by_hash: dict[str, Place] = {}
+        self._by_hash: dict[str, list[Place]] = {}
         for place in self.places:
-            self._by_hash.setdefault(place.source_hash, place)
+            self._by_hash.setdefault(place.source_hash, []).append(place)
+        self._nameless = self._places_of_nameless()
+
+    def _places_of_nameless(self) -> dict[int, Place]:
+        """Return the places of executions that have no id, by index: cells with the same source take turns."""
+        turns: dict[str, int] = {}
+        found = {}
+        for execution in self.executions:
+            same = self._by_hash.get(execution.source_hash, [])
+            if execution.cell_id is None and same:
+                turn = turns.get(execution.source_hash, 0)
+                turns[execution.source_hash] = turn + 1
+                found[execution.index] = same[turn % len(same)]
+        return found
 
     def _now(self, place: Place) -> Place:
         last = self._last.get(place.cell_id or "")
@@ -168,8 +181,29 @@ class Standing:
 
     def place_of(self, execution: CellExecution) -> Place | None:
         """Return the cell that was executed, whatever is in it now; without an id, one that has the same source."""
-        found = self._by_id.get(execution.cell_id or "")
-        return found or self._by_hash.get(execution.source_hash)
+        if execution.cell_id is None:
+            return self._nameless.get(execution.index)
+        found = self._by_id.get(execution.cell_id)
+        if found is not None and found.source_hash == execution.source_hash:
+            return found
+        # Cut and pasted, a cell has another id.
+        moved = (place for place in self._by_hash.get(execution.source_hash, []) if place.cell_id not in self._last)
+        return next(moved, found) or next(iter(self._by_hash.get(execution.source_hash, [])), None)
+
+    def is_same_cell(self, one: CellExecution, other: CellExecution) -> bool:
+        """Return whether two executions are of the same cell."""
+        if one.cell_id is not None or other.cell_id is not None:
+            return one.cell_id == other.cell_id
+        return one.source_hash == other.source_hash and self.position(one) == self.position(other)
+
+    def ran_as_they_are(self) -> dict[int, CellExecution]:
+        """Return the last executions of the cells that ran to their end with the source that they have, by position."""
+        found = {}
+        for execution in self.executions:
+            place = self.place_of(execution)
+            if place is not None and place.source_hash == execution.source_hash and execution.outcome is CellOutcome.OK:
+                found[place.position] = execution
+        return found
 
     def position(self, execution: CellExecution) -> int | None:
         """Return where the executed cell is."""
@@ -207,7 +241,7 @@ class Standing:
     def is_downward(self, name: str, reader: CellExecution) -> bool:
         """Return whether a reader would get a name from the same cell, if the notebook ran from top to bottom."""
         writer = self.writer_of(name, reader)
-        if writer is None:
+        if writer is None or self.is_same_cell(writer, reader):  # whether that may run twice is another question
             return True
         first, last = self.position(writer), self.position(reader)
         if first is None or last is None:
@@ -242,19 +276,26 @@ def grade(needed: Sequence[CellExecution], standing: Standing) -> Hygiene:
 
 def _is_run_twice(needed: Sequence[CellExecution], standing: Standing) -> bool:
     """Return whether two executions of the same cell are needed, and the cell need not give the same both times."""
-    seen: dict[int, CellExecution] = {}
+    latest: dict[int, CellExecution] = {}
     for execution in needed:
         position = standing.position(execution)
         if position is None:
             continue
-        first = seen.setdefault(position, execution)
-        if first is not execution:
-            names = standing.names(execution.source)
-            if first.source_hash != execution.source_hash or any(
-                is_variable(name) and name not in names.definite for name in execution.writes
-            ):
-                return True
+        before = latest.get(position)
+        if before is not None and (before.source_hash != execution.source_hash or _differs(before, execution, needed, standing)):
+            return True
+        latest[position] = execution
     return False
+
+
+def _differs(one: CellExecution, again: CellExecution, needed: Sequence[CellExecution], standing: Standing) -> bool:
+    """Return whether a cell that ran again with the same source may have left something else than before, and it matters."""
+    names = standing.names(again.source)
+    if not again.source or any(name in names.evolves for name in again.reads):
+        return True
+    others = (execution for execution in needed if not standing.is_same_cell(execution, one))
+    used = {name for execution in others for name in execution.reads if standing.writer_of(name, execution) is one}
+    return any(is_variable(name) and name not in names.definite for name in used)
 
 
 def is_variable(name: str) -> bool:

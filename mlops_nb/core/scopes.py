@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -76,3 +76,20 @@ def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
             todo += [*node.decorator_list, *defaults(node.args)]
         else:
             todo += ast.iter_child_nodes(node)
+
+
+def caught(handler: ast.ExceptHandler) -> Sequence[ast.expr]:
+    """Return the classes of errors that a handler is for."""
+    return handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type] if handler.type is not None else []
+
+
+def root_of(target: ast.expr) -> ast.Name | None:
+    """Return the name that an expression such as `a.b[c].d` begins with."""
+    while isinstance(target, (ast.Attribute, ast.Subscript, ast.Starred)):
+        target = target.value
+    return target if isinstance(target, ast.Name) else None
+
+
+def is_in_place(call: ast.Call) -> bool:
+    """Return whether it is called with `inplace=True`."""
+    return any(k.arg == "inplace" and isinstance(k.value, ast.Constant) and k.value.value is True for k in call.keywords)

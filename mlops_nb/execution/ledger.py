@@ -87,7 +87,8 @@ class CellLedger:
         self._depth = 0
         self._started = 0.0
         self._is_parameters = False
-        self._writers: dict[str, set[str | None]] = {}
+        self._writers: dict[str, set[str]] = {}
+        self._latest: dict[str, str] = {}
         self._watcher = Watcher(shell.user_ns, shell.user_ns_hidden)
         self._memory = PeakMemory()
         self._shown = ShownFigures(shell, lambda: bool(session.runs) and _level() == "source")
@@ -163,7 +164,8 @@ class CellLedger:
         if source.startswith(_INJECTED):
             self.session.history.injected.add(cell.index)
         for name in cell.writes:
-            self._writers.setdefault(name, set()).add(cell.cell_id)
+            self._writers.setdefault(name, set()).add(_key(cell))
+            self._latest[name] = _key(cell)
 
     def _before(self, info: Any) -> None:
         # A cell can run another one inside (`%%capture`, `run_cell`): that is part of it.
@@ -250,7 +252,12 @@ class CellLedger:
         return self.sources.until(source, lines[0]) if lines else self.sources(source)
 
     def _with_facts(self, cell: CellExecution, came_to: Names | None = None) -> CellExecution:
-        reads, writes = self._watcher.end(came_to=came_to, is_own=lambda name: cell.cell_id in self._writers.get(name, ()))
+        key = _key(cell)
+        reads, writes = self._watcher.end(
+            came_to=came_to,
+            is_own=lambda name: key in self._writers.get(name, ()),
+            is_latest=lambda name: self._latest.get(name) == key,
+        )
         return msgspec.structs.replace(cell, reads=reads, writes=writes)
 
     def _give_figures(self, run: ActiveRun, number: int) -> None:
@@ -290,6 +297,11 @@ class CellLedger:
                 self.session.parameters[name] = text[:MAX_PARAM_VALUE]
         for run in self.session.runs:
             run.log_params({key: value for key, value in self.session.parameters.items() if key not in run.params})
+
+
+def _key(cell: CellExecution) -> str:
+    """Return what tells a cell from others: its id, or its source where the front end gives none."""
+    return cell.cell_id or cell.source_hash
 
 
 def _level() -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import dis
 import functools
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from itertools import compress
 from operator import ne
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from mlops_nb.core.dataflow import NOTHING, Names
-from mlops_nb.execution.versions import states_of_generators, version_of
+from mlops_nb.execution.versions import PLAIN, Version, has, holds, is_filled, states_of_generators, version_of
 
 _SEEDING = re.compile(r"seed\w*\s*\(")
+_PLOTS = frozenset({"matplotlib", "seaborn"})
 _TABLES = frozenset({"numpy", "pandas", "polars", "pyarrow"})
-_PLAIN = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None))
 _MAX_CODES = 5000
 _HELD = 20
 
@@ -42,40 +42,51 @@ class Watcher:
         self._own: list[str] = []
         self._before: tuple[list[str], list[int]] = ([], [])
         self._kinds: dict[str, bool] = {}
-        self._versions: dict[str, Hashable] = {}
+        self._versions: dict[str, Version | None] = {}
+        self._linked: set[str] = set()
         self._generators: dict[str, Hashable] = {}
 
     def begin(self, names: Names, source: str) -> list[str]:
         """Look before a cell runs, and return the names that it reads."""
         self._names = names
-        reads = {name for name in names.reads | names.words if self._has(name)}
+        self._before = self._now()
+        words = self._own if names.reads_anything else names.words
+        reads = {name for name in (*names.reads, *words) if self._has(name)}
         for name in sorted(reads):
             reads |= self._behind(name) - names.before.get(name, frozenset())
         self._reads = frozenset(reads)
-        self._before = self._now()
         self._kinds = {name: _is_fixed(self.namespace[name]) for name in (*reads, *names.modules) if name in self.namespace}
-        self._versions = {name: version_of(self.namespace[name]) for name in reads if not isinstance(self.namespace[name], _PLAIN)}
+        self._versions = {name: version_of(self.namespace[name]) for name in reads if self._may_change(name)}
+        self._linked = self._held_by(self._versions.values()) - reads
+        self._versions |= {name: version_of(self.namespace[name]) for name in self._linked}
         self._seeds = _SEEDING.search(source) is not None
         self._generators = states_of_generators() if self._seeds or self._seeded else {}
         return sorted(reads)
 
-    def end(self, *, came_to: Names | None = None, is_own: Callable[[str], bool] = lambda _name: True) -> tuple[list[str], list[str]]:
+    def end(
+        self,
+        *,
+        came_to: Names | None = None,
+        is_own: Callable[[str], bool] = lambda _name: True,
+        is_latest: Callable[[str], bool] = lambda _name: True,
+    ) -> tuple[list[str], list[str]]:
         """Look after it, or in the middle of it, and return the names that it read and wrote.
 
         Args:
             came_to: The names of the part that was run, if it ended with an error; what that binds has to be seen.
             is_own: Tells names that the cell wrote before. What is imported once more is written by its own cells only.
+            is_latest: Tells names that nobody wrote since the cell did. What a cell binds in a branch only counts where it
+                is another thing now, or was the cell's before.
         """
-        names, now = came_to or self._names, self.namespace
+        names, before = came_to or self._names, set(self._before[0])
         moved = self._moved()
         writes = {name for name in moved if name not in self._hidden}
         if came_to is None:
-            same = {name for name in names.modules if name not in moved and name in self._kinds and not is_own(name)}
-            writes |= {name for name in names.binds if name not in same}
-        writes |= {name for name in names.changes if self._counts(name)}
-        writes |= {name for name in names.touches if self._counts(name) and self._may_be_touched(name)}
-        writes |= self._spoiled(names)
-        writes |= {name for name, version in self._versions.items() if version is not None and version_of(now.get(name)) != version}
+            known = {name for name in names.binds if name not in moved and name in self.namespace}
+            same = {name for name in known & names.modules if name in self._kinds and not is_own(name)}
+            skipped = {name for name in known & names.unsure if name in before and not is_latest(name)}
+            writes |= names.binds - same - skipped
+        writes |= self._changed(names, moved)
         reads = set(self._reads)
         self._random(reads, writes)
         for name, numbers in names.spoils.items():
@@ -109,18 +120,68 @@ class Watcher:
 
     # -- what is changed in place
 
+    def _changed(self, names: Names, moved: set[str]) -> set[str]:
+        """Return what was changed in place: by its name, by another name for it, or within what holds it."""
+        found = {name for name in names.changes if self._counts(name)}
+        touched = {name for name in names.touches if self._counts(name) and self._may_be_touched(name)}
+        found |= touched | self._spoiled(names)
+        found |= {name for name in names.looks if _is_drawing(self.namespace.get(name))}
+        found |= {name for name in self._reads if name in self.namespace and _gives_once(self.namespace[name])}
+        for name, version in self._versions.items():
+            if name not in moved and version is not None and self._state_of(name) != version.state:
+                found.add(name)
+        if touched or names.deep & found:
+            within = self._held_by(self._versions.get(name) for name in touched | (names.deep & found))
+            found |= {name for name in within & self._linked if not self._shows_all(name)}
+        return found | self._others_for(found - moved)
+
+    def _state_of(self, name: str) -> Hashable:
+        version = version_of(self.namespace.get(name))
+        return None if version is None else version.state
+
+    def _shows_all(self, name: str) -> bool:
+        version = self._versions.get(name)
+        return version is not None and version.is_whole
+
+    def _may_change(self, name: str) -> bool:
+        return not issubclass(type(self.namespace[name]), PLAIN)
+
+    def _held_by(self, versions: Iterable[Version | None]) -> set[str]:
+        """Return the names of what is held by what was looked at."""
+        inner = frozenset[int]().union(*(version.holds for version in versions if version is not None))
+        if not inner:
+            return set()
+        names, ids = self._before
+        return {name for name, value in zip(names, ids, strict=True) if value in inner and self._may_be_held(name)}
+
+    def _may_be_held(self, name: str) -> bool:
+        value = self.namespace.get(name)
+        return not issubclass(type(value), PLAIN) and not _is_fixed(value) and name not in self._hidden
+
+    def _others_for(self, changed: set[str]) -> set[str]:
+        """Return the other names for what was changed, and the names of what holds it."""
+        values = [self.namespace[name] for name in changed if name in self.namespace and self._may_be_held(name)]
+        values += [figure for value in values if (figure := _figure_of(value)) is not None]
+        ids = set(map(id, values))
+        if not ids:
+            return set()
+        found = set()
+        for name in self._own:
+            value = self.namespace.get(name)
+            if name not in changed and self._may_be_held(name) and (id(value) in ids or _is_of(value, ids) or holds(value, ids)):
+                found.add(name)
+        return found
+
     def _counts(self, name: str) -> bool:
         """Return whether a change of what a name stands for is one of the notebook's own state."""
         if name not in self._kinds:
             return False
-        return name in self._names.settings or not self._kinds.get(name, False)
+        return name in self._names.settings or not self._kinds[name]
 
     def _may_be_touched(self, name: str) -> bool:
         """Return whether a method called on it may have changed it: not if it would be seen, and not on a table."""
         value = self.namespace.get(name)
-        return (
-            self._versions.get(name) is None and type(value).__module__.partition(".")[0] not in _TABLES and not isinstance(value, _PLAIN)
-        )
+        return not self._shows_all(name) and _family(value) not in _TABLES and not issubclass(type(value), PLAIN)
 
     def _spoiled(self, names: Names) -> set[str]:
         """Return what was given to functions of the notebook that change what they are given."""
@@ -160,33 +221,33 @@ class Watcher:
         return {name for code in self._codes_of(value, 0) for name in self._globals_in(code)}
 
     def _codes_of(self, value: Any, depth: int) -> Iterator[CodeType]:
-        if depth > 3:
+        kind = type(value)
+        if depth > 3 or value is None:
             return
-        if isinstance(value, FunctionType):
+        if kind is FunctionType:
             if value.__globals__ is self.namespace:
                 yield value.__code__
-            held = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
-            for inner in (getattr(value, "__wrapped__", None), *held):
-                if isinstance(inner, (FunctionType, type)):
-                    yield from self._codes_of(inner, depth + 1)
-        elif isinstance(value, type):
+            held = [cell.cell_contents for cell in value.__closure__ or () if is_filled(cell)]
+            for inner in (value.__dict__.get("__wrapped__"), *held):
+                yield from self._codes_of(inner, depth + 1)
+        elif issubclass(kind, type):
             if value.__module__ == "__main__":
-                for member in vars(value).values():
-                    inner = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
-                    if isinstance(inner, FunctionType):
-                        yield from self._codes_of(inner, depth + 1)
-                for base in value.__bases__:
+                for member in list(type.__getattribute__(value, "__dict__").values()):
+                    yield from self._codes_of(_function_of(member), depth + 1)
+                for base in type.__getattribute__(value, "__bases__"):
                     yield from self._codes_of(base, depth + 1)
-        elif isinstance(value, functools.partial):
+        elif kind is functools.partial or kind is functools.partialmethod or kind is functools.cached_property:
             yield from self._codes_of(value.func, depth + 1)
-        elif isinstance(value, MethodType):
+        elif kind is functools._lru_cache_wrapper:
+            yield from self._codes_of(value.__wrapped__, depth + 1)
+        elif kind is MethodType:
             yield from self._codes_of(value.__func__, depth + 1)
-        elif isinstance(value, (list, tuple, dict)):
-            for element in list(value.values() if isinstance(value, dict) else value)[:_HELD]:
-                if isinstance(element, (FunctionType, type)) or type(element).__module__ == "__main__":
+        elif kind is list or kind is tuple or kind is dict:
+            for element in list(value.values() if kind is dict else value)[:_HELD]:
+                if type(element) is FunctionType or type(element).__module__ == "__main__" or issubclass(type(element), type):
                     yield from self._codes_of(element, depth + 1)
-        elif type(value).__module__ == "__main__":
-            yield from self._codes_of(type(value), depth + 1)
+        elif kind.__module__ == "__main__":
+            yield from self._codes_of(kind, depth + 1)
 
     def _globals_in(self, code: CodeType) -> frozenset[str]:
         known = self._codes.get(id(code))
@@ -206,15 +267,44 @@ def _globals_in(code: CodeType) -> Iterator[str]:
             yield from _globals_in(constant)
 
 
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:  # its variable has no value yet
-        return False
+def _function_of(member: Any) -> Any:
+    """Return the function of what stands in a class."""
+    kind = type(member)
+    if kind is staticmethod or kind is classmethod:
+        return member.__func__
+    return member.fget if kind is property else member
+
+
+def _is_of(value: Any, kinds: set[int]) -> bool:
+    """Return whether a value is an instance of one of some classes, told by their ids."""
+    return any(id(kind) in kinds for kind in type.__getattribute__(type(value), "__mro__"))
+
+
+def _is_drawing(value: Any) -> bool:
+    """Return whether a value is a plot of Matplotlib, or an array of them."""
+    if type(value).__module__ == "numpy" and str(getattr(value, "dtype", "")) == "object" and value.size:
+        value = value.flat[0]
+    return _family(value) in _PLOTS and not issubclass(type(value), ModuleType)
+
+
+def _figure_of(value: Any) -> Any:
+    """Return the figure that a part of a plot of Matplotlib is in."""
+    return getattr(value, "figure", None) if _family(value) == "matplotlib" else None
+
+
+def _family(value: Any) -> str:
+    module = type(value).__module__
+    return module.partition(".")[0] if isinstance(module, str) else ""
+
+
+def _gives_once(value: Any) -> bool:
+    """Return whether whoever reads a value uses it up: generators, `zip`, open files."""
+    return has(type(value), "__next__")
 
 
 def _is_fixed(value: Any) -> bool:
     """Return whether it is a module, or a function or class from one: those are not part of a notebook's state."""
-    if isinstance(value, ModuleType):
+    kind = type(value)
+    if issubclass(kind, ModuleType):
         return True
-    return isinstance(value, (type, FunctionType)) and value.__module__ != "__main__"
+    return (kind is FunctionType or issubclass(kind, type)) and value.__module__ != "__main__"
