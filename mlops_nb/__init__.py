@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         log_text,
         note_run,
         privacy,
+        register_model,
         reproduce,
         restore_experiment,
         restore_notebook,
@@ -123,6 +124,7 @@ __all__ = [
     "log_text",
     "note_run",
     "privacy",
+    "register_model",
     "reproduce",
     "restore_experiment",
     "restore_notebook",
@@ -177,10 +179,10 @@ def __getattr__(name: str) -> Any:
         from mlops_nb.tracking import system
 
         return getattr(system, name)
-    if name == "models":
+    if name in ("models", "data"):
         import importlib
 
-        return importlib.import_module("mlops_nb.models")
+        return importlib.import_module("mlops_nb.fluent.data" if name == "data" else "mlops_nb.models")
     if name in __all__:
         from mlops_nb import fluent
 

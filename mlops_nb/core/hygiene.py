@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from html import escape
 
-from mlops_nb.core.provenance import Hygiene, Place, Standing, closure, grade, is_variable
+from mlops_nb.core.provenance import Hygiene, Place, Standing, closure, graded, is_variable
 from mlops_nb.core.records import CellExecution, CellOutcome, Record
 
 
@@ -61,7 +61,8 @@ class Check(Record, frozen=True, kw_only=True):
         """The result in one line."""
         count = f"{self.cells} cell{'' if self.cells == 1 else 's'}"
         if self.ok:
-            return f"{self.subject}: {count} · no problems · runs top to bottom"
+            order = "runs top to bottom" if self.hygiene else "whether it runs top to bottom is not known"
+            return f"{self.subject}: {count} · no problems · {order}"
         problems = f"{len(self.findings)} problem{'' if len(self.findings) == 1 else 's'}"
         return f"{self.subject}: {count} · {problems}" + (f" · {self.hygiene.value}" if self.hygiene else "")
 
@@ -117,7 +118,7 @@ def check(subject: str, standing: Standing, targets: Iterable[int] | None = None
     return Check(
         subject=subject,
         cells=len(standing.places) if targets is None and standing.places else len(needed),
-        hygiene=grade(needed, standing) if needed else None,
+        hygiene=graded(needed, standing),
         findings=_once(findings),
     )
 

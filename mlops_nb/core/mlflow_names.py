@@ -10,9 +10,8 @@ _INSTEAD = {
     "MlflowException": "Errors of mlops_nb are MlopsError.",
     "exceptions": "Errors of mlops_nb are MlopsError.",
     "entities": "Runs and experiments have the attributes of MLflow's: run.info, run.data.",
-    "data": "Note what a run reads with log_data(path_or_table, name=...).",
     "pyfunc": "Log a model with log_model; what is kept is an MLflow folder, which mlflow.pyfunc.load_model loads.",
-    "register_model": _SERVED,
+    "load_model": "What log_model keeps is an MLflow folder, which mlflow.pyfunc.load_model or that of the framework loads.",
     "trace": _SERVED,
     "start_span": _SERVED,
     "evaluate": "Log the scores with log(...); compare(...) says which run is better.",
@@ -21,9 +20,9 @@ _INSTEAD = {
 }
 
 
-def message(name: str, known: list[str]) -> str:
-    """Return what to say of a name that there is none of."""
+def message(name: str, known: list[str], module: str = "mlops_nb") -> str:
+    """Return what to say of a name that a module has not."""
     from mlops_nb.errors import did_you_mean
 
     hint = _INSTEAD.get(name) or did_you_mean(name, known)
-    return f"module 'mlops_nb' has no attribute '{name}'." + (f" {hint}" if hint else "")
+    return f"module '{module}' has no attribute '{name}'." + (f" {hint}" if hint else "")

@@ -264,6 +264,14 @@ class Standing:
         return names.binds | names.changes - names.modules
 
 
+def graded(needed: Sequence[CellExecution], standing: Standing) -> Hygiene | None:
+    """Return the grade of the executions of a closure; None where nothing ran, or nobody knows how the notebook is ordered."""
+    if not needed:
+        return None
+    found = grade(needed, standing)
+    return found if standing.places or found is Hygiene.UNSAVED else None
+
+
 def grade(needed: Sequence[CellExecution], standing: Standing) -> Hygiene:
     """Return how the executions of a closure, by ascending index, stand to the notebook."""
     if any(standing.is_deleted(execution) or standing.is_changed(execution) for execution in needed):

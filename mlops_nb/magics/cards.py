@@ -59,15 +59,14 @@ def main_metrics(keys: Sequence[str], limit: int = _MAIN_METRICS) -> list[str]:
 
 def active_run_bundle(run: ActiveRun) -> Bundle:
     """Return the card of a run that this process records."""
-    end = run.end_time if run.end_time is not None else time.time_ns() // 1_000_000
     values = {key: value for key, (value, _step) in run.latest.items()}
-    return _card(run.name, run.run_id, run.experiment, run.status, run.reason, end - run.start_time, values, run.params)
+    return _card(run.name, run.run_id, run.experiment, run.status, run.reason, run.elapsed_ms, values, run.params)
 
 
 def run_bundle(run: Run, series: Sequence[Series] = ()) -> Bundle:
     """Return the card of a run in the store, with all of its params and metrics."""
     values = {key: metric.value for key, metric in run.metrics.items()}
-    elapsed = run.duration_ms if run.end_time is not None else time.time_ns() // 1_000_000 - run.start_time
+    elapsed = run.duration_ms if run.end_time is not None else max(0, time.time_ns() // 1_000_000 - run.start_time)
     card = _card(run.name, run.run_id, None, run.status, run.reason, elapsed, values, run.params)
     courses = {each.key: [value for _, _, value in each.points] for each in series}
     rows = [(key, format_number(value), sparkline(key, courses.get(key, ()))) for key, value in sorted(values.items())]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextvars
 import logging
 import os
+import re
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from html import escape
@@ -35,6 +35,7 @@ MAX_METRICS = 6
 _MAX_PARAMS = 12
 _KEPT = 240
 _PLOTTED = 60
+_STEPS = re.compile(r"(n_|num_|max_|total_|num_train_)?(epochs|steps|iterations|rounds)")
 _NEVER_IN_JUPYTERLAB = "__vsc_ipynb_file__"
 
 
@@ -56,6 +57,39 @@ class Trace:
         self._count += 1
 
 
+class Progress:
+    """Guesses how long a run goes on: from a param such as `epochs`, and from how fast the steps of a metric come."""
+
+    def __init__(self, run: ActiveRun) -> None:
+        self._run = run
+        self._first: dict[str, tuple[int, int]] = {}
+        self._key = ""
+        self._step = 0
+
+    def add(self, key: str, step: int) -> None:
+        """Take in a point of a metric; the metric that was logged first counts."""
+        if not self._key and not key.startswith(SYSTEM_METRICS):
+            self._key = key
+        if key == self._key:
+            self._first.setdefault(key, (step, self._run.elapsed_ms))
+            self._step = step
+
+    def remaining_ms(self) -> float | None:
+        """Return how long it still takes (ms); None where nothing tells, or what tells is contradicted."""
+        total = next((number for name, text in list(self._run.params.items()) if (number := _steps_in(name, text)) is not None), None)
+        first = self._first.get(self._key)
+        if total is None or first is None or not self._run.is_open:
+            return None
+        done, last = self._step - first[0], first[0] + total - 1
+        return None if done < 1 or self._step > last else (last - self._step) * (self._run.elapsed_ms - first[1]) / done
+
+
+def _steps_in(name: str, text: str) -> int | None:
+    if not _STEPS.fullmatch(name.rpartition("/")[2].rpartition(".")[2].lower()) or not text.isdecimal():
+        return None
+    return int(text) or None
+
+
 class LiveCard:
     """Draws a run, at most twice a second and only when something has changed, from a thread that ends with the run.
 
@@ -74,9 +108,11 @@ class LiveCard:
         self._over = threading.Event()
         self._shown: Bundle = {}
         self._thread: threading.Thread | None = None
+        self._progress = Progress(run)
         run.on_point = self._on_point
 
-    def _on_point(self, key: str, value: float, _step: int) -> None:
+    def _on_point(self, key: str, value: float, step: int) -> None:
+        self._progress.add(key, step)
         trace = self._traces.get(key)
         if trace is None:
             trace = self._traces[key] = Trace()
@@ -118,14 +154,16 @@ class LiveCard:
         self._send(foot_bundle(self.run, with_button=False), self._foot)
 
     def _bundle(self) -> Bundle:
-        return card_bundle(self.run, {key: list(trace.values) for key, trace in list(self._traces.items())})
+        courses = {key: list(trace.values) for key, trace in list(self._traces.items())}
+        return card_bundle(self.run, courses, self._progress.remaining_ms())
 
 
-def card_bundle(run: ActiveRun, courses: dict[str, list[float]]) -> Bundle:
+def card_bundle(run: ActiveRun, courses: dict[str, list[float]], remaining_ms: float | None = None) -> Bundle:
     """Return the upper part of the card: name, state, time, metrics with their courses, params, why it failed."""
     colour = cards.colour_of(run.status)
-    end = run.end_time if run.end_time is not None else time.time_ns() // 1_000_000
-    elapsed = format_duration(end - run.start_time)
+    elapsed = format_duration(run.elapsed_ms)
+    if remaining_ms is not None:
+        elapsed += f" · about {format_duration(remaining_ms)} left"
     state = run.status.value if run.status.value == "FAILED" else run.status.value.lower()
     latest = {key: last for key, last in list(run.latest.items()) if not key.startswith(SYSTEM_METRICS)}
     keys = cards.main_metrics(list(latest), MAX_METRICS)

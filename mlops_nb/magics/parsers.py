@@ -81,11 +81,17 @@ def _model() -> MagicParser:
     parser = MagicParser(
         "%track model",
         "Keep a trained model with the open run, in MLflow's format.",
-        ["%track model clf", "%track model clf --name churn --example X_val[:3]"],
+        [
+            "%track model clf",
+            "%track model clf --name churn --example X_val[:3]",
+            "%track model clf --name churn --register --alias challenger",
+        ],
     )
     parser.add_argument("variable", metavar="VAR", help="the model; Python")
     parser.add_argument("--name", metavar="NAME", help="what people call it; the variable's name by default")
     parser.add_argument("--example", metavar="EXPR", help="some rows of input, which give the signature")
+    parser.add_argument("--register", action="store_true", help="make it the next version of the registered model of its name")
+    parser.add_argument("--alias", metavar="ALIAS", help="let this alias name the version; registers it")
     return parser
 
 
@@ -112,7 +118,7 @@ def _file() -> MagicParser:
     return parser
 
 
-TABS = ("metrics", "params", "cells", "data", "files", "env", "system", "model")
+TABS = ("metrics", "params", "cells", "data", "files", "env", "system", "model", "logs", "traces")
 
 
 def _show() -> MagicParser:
@@ -155,6 +161,8 @@ def _reproduce() -> MagicParser:
         ["%track reproduce @last", "%track reproduce hgb --tol val_auc=1e-3"],
     )
     parser.add_argument("run", metavar="RUN", help="the run")
+    parser.add_argument("--open", action="store_true", help="put the executed notebook beside this one and link to it")
+    parser.add_argument("--on", metavar="RUNNER", help="elsewhere: with %%runner, which is not there yet")
     parser.add_argument("--tol", action="append", default=[], metavar="METRIC=NUMBER", help="how far it may be off, relative; repeatable")
     return parser
 
@@ -178,6 +186,8 @@ def _share() -> MagicParser:
     )
     parser.add_argument("run", nargs="?", default="@last", metavar="RUN", help="the newest run by default")
     parser.add_argument("--static", metavar="FILE", help="the file to write; named after the run by default")
+    parser.add_argument("--live", action="store_true", help="a link that follows the run: not there yet")
+    parser.add_argument("--ttl", metavar="TIME", help="how long such a link works: not there yet")
     return parser
 
 

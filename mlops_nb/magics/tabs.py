@@ -11,9 +11,10 @@ import msgspec
 from mlops_nb.core.formatting import fitted, format_duration, format_number, one_line, padded, width
 from mlops_nb.core.names import SYSTEM_METRICS
 from mlops_nb.core.records import ProductKind, Run
-from mlops_nb.errors import InvalidInput, NotFound, did_you_mean
+from mlops_nb.core.traces import META_SOURCE_RUN, TraceQuery
+from mlops_nb.errors import InvalidInput, NotFound, NotSupported, did_you_mean
 from mlops_nb.magics import cards
-from mlops_nb.store.base import TrackingStore
+from mlops_nb.store.base import ServedStore, TrackingStore
 from mlops_nb.tracking.environment import ENVIRONMENT_FILE
 
 _MOST = 200
@@ -146,6 +147,25 @@ def _model(store: TrackingStore, run: Run) -> Tab:
     return Tab(title=f"{run.name}: models", header=("model", "step", "cell"), rows=rows)
 
 
+def _logs(store: TrackingStore, run: Run) -> Tab:
+    rows = []
+    for cell in store.cells(run.run_id):
+        text = "\n".join(part for part in (cell.outputs, cell.error) if part)
+        rows += [(f"[{cell.execution_count}]" if cell.execution_count else "", line) for line in text.splitlines()]
+    return Tab(title=f"{run.name}: logs", header=("cell", "what it printed, under papermill, and its error"), rows=rows)
+
+
+def _traces(store: TrackingStore, run: Run) -> Tab:
+    if not isinstance(store, ServedStore):
+        raise NotSupported(
+            "The traces of a store behind a server are not shown here yet.",
+            hint="MLflow's client shows them: mlflow.search_traces",
+        )
+    query = TraceQuery(experiment_ids=[run.experiment_id], filter=f"metadata.`{META_SOURCE_RUN}` = '{run.run_id}'", max_results=_MOST)
+    rows = [(trace.trace_id, trace.state.value, format_duration(trace.duration_ms)) for trace in store.traces.search(query).items]
+    return Tab(title=f"{run.name}: traces", header=("trace", "state", "took"), rows=rows)
+
+
 _MAKERS: dict[str, Callable[[TrackingStore, Run], Tab]] = {
     "metrics": _metrics,
     "params": _params,
@@ -155,4 +175,6 @@ _MAKERS: dict[str, Callable[[TrackingStore, Run], Tab]] = {
     "env": _environment,
     "system": _system,
     "model": _model,
+    "logs": _logs,
+    "traces": _traces,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from mlops_nb import fluent
 from mlops_nb.core.names import check_param
 from mlops_nb.core.records import TAG_ATTEMPT, TAG_SERIES, Run
 from mlops_nb.core.redaction import Redactor, is_secret_name
+from mlops_nb.core.registry import check_new_alias
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, StoreError, did_you_mean
 from mlops_nb.execution.ledger import CellLedger
@@ -97,11 +99,12 @@ class TrackMagics(ReadingVerbs, Magics):
         %track stop [--status finished|failed|killed] [-n NOTE]
         %track log KEY=EXPR ... [--step EXPR]      metrics; EXPR is Python: %track log auc=roc_auc_score(y, p)
         %track watch NAME ...                      log these variables after each cell that changed them
-        %track model VAR | data PATH|VAR | file PATH|FIGURE ... [--as NAME]
+        %track model VAR [--name NAME] [--register] [--alias ALIAS]
+        %track data PATH|VAR | file PATH|FIGURE ... [--as NAME]
         %track ls [QUERY] [--sort -METRIC] [-n 20] runs: %track ls metrics.auc > .9 and params.lr = '0.1'
-        %track show [RUN] [--tab metrics|params|cells|data|files|env|system|model]
+        %track show [RUN] [--tab metrics|params|cells|data|files|env|system|model|logs|traces]
         %track check [RUN]                         would this notebook give the same from top to bottom?
-        %track reproduce RUN | restore RUN         run its cells again in a fresh kernel | get them as a new notebook
+        %track reproduce RUN [--open] | restore RUN  run its cells again in a fresh kernel | get them as a new notebook
         %track share RUN --static FILE.html        one page to pass on: charts, params, cells, environment
         %track note RUN TEXT | tag RUN TAG[=VALUE] ... | archive RUN ... | delete RUN ... [--undo]
         %track privacy [--level source|hash|off]   what is captured, where it goes, how to take less
@@ -130,7 +133,7 @@ class TrackMagics(ReadingVerbs, Magics):
             return self._status()
         verb, rest = words[0], words[1:]
         if verb != CELL_VERB and verb not in VERBS:
-            raise InvalidInput(f"%track: no sub-command '{verb}'.", hint=did_you_mean(verb, VERBS) or "Write %track? for help.")
+            raise InvalidInput(f"%track: no sub-command '{verb}'.", hint=_meant(verb))
         _refuse_secrets(verb, line, rest)
         parser = parser_of(verb)
         if "--help" in rest:
@@ -283,7 +286,13 @@ class TrackMagics(ReadingVerbs, Magics):
         model = self._evaluate(arguments.variable, "model", arguments.variable)
         example = None if arguments.example is None else self._evaluate(arguments.example, "model", "--example")
         name = unquoted(arguments.name) if arguments.name else arguments.variable if arguments.variable.isidentifier() else "model"
-        mlops_nb.log_model(model, name=name, input_example=example)
+        if arguments.alias is not None:
+            check_new_alias(unquoted(arguments.alias))
+        info = mlops_nb.log_model(model, name=name, input_example=example)
+        if arguments.register or arguments.alias is not None:
+            version = fluent.register_model(info.model_uri, name, alias=None if arguments.alias is None else unquoted(arguments.alias))
+            named = f" @{version.aliases[0]}" if version.aliases else ""
+            self.say(f"{version.name} v{version.version}{named}")
 
     def _data(self, arguments: Any) -> Any:
         word = arguments.thing
@@ -347,6 +356,11 @@ def _joined(words: Sequence[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def _meant(verb: str) -> str:
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    return f"Did you mean `%track {near[0]}`?   (%track? for help)" if near else "Write %track? for help."
 
 
 def _refuse_secrets(verb: str, line: str, words: Sequence[str]) -> None:

@@ -142,7 +142,11 @@ def _delete(a: Any, variables: Mapping[str, Any]) -> list[str]:
 
 
 def _model(a: Any, _: Mapping[str, Any]) -> list[str]:
-    return [_call("log_model", _Code(a.variable), name=_text(a.name) or "model", input_example=_Code(a.example) if a.example else None)]
+    name = _text(a.name) or (a.variable if a.variable.isidentifier() else "model")
+    call = _call("log_model", _Code(a.variable), name=name, input_example=_Code(a.example) if a.example else None)
+    if not (a.register or a.alias):
+        return [call]
+    return [f"info = {call}", _call("register_model", _Code("info.model_uri"), name, alias=_text(a.alias))]
 
 
 _TWINS: dict[str, Callable[[Any, Mapping[str, Any]], list[str]]] = {

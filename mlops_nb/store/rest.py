@@ -27,6 +27,7 @@ A = TypeVar("A")
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
+_MLFLOWS_API = "/api/2.0/mlflow"
 _CHUNK = 1 << 20
 _PIECE = 1 << 16  # what a broken connection loses at most
 _RESUMED = 3
@@ -246,6 +247,11 @@ class RestStore(TrackingStore):
 
     # -- the way there
 
+    def call_mlflow(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Call an operation of MLflow's API, which the server has beside `/api/v1`, and return its answer."""
+        response = self._send(method, path, data=_encoder.encode(body), is_json=True, api=_MLFLOWS_API)
+        return self._decoded(dict[str, Any], response)
+
     def _call(self, answer: type[A], method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> A:
         data = None if body is None else _encoder.encode(body)
         response = self._send(method, path, query=query, data=data, is_json=body is not None)
@@ -270,6 +276,7 @@ class RestStore(TrackingStore):
         is_json: bool = False,
         stream: bool = False,
         headers: Mapping[str, str] | None = None,
+        api: str = "/api/v1",
     ) -> requests.Response:
         import requests
 
@@ -277,7 +284,7 @@ class RestStore(TrackingStore):
         try:
             response = self._session().request(
                 method,
-                f"{self.base_url}/api/v1{path}",
+                f"{self.base_url}{api}{path}",
                 params=query,
                 data=data,
                 headers=headers,

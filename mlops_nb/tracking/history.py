@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from mlops_nb.core.dataflow import NOTHING, Names
-from mlops_nb.core.provenance import Hygiene, NamesOf, Notebook, Standing, Writers, closure, grade
+from mlops_nb.core.provenance import Hygiene, NamesOf, Notebook, Standing, Writers, closure, graded
 from mlops_nb.core.records import CellExecution, CellOutcome
 
 MAX_KEPT = 3000
@@ -101,6 +101,4 @@ class CellHistory:
         """Return how what some executions need stands to the notebook; None if there is nothing to say."""
         standing = self.standing()
         needed = closure(standing.executions, targets, standing.writers)
-        if not needed or (not standing.places and not any(e.cell_id for e in standing.executions)):
-            return None
-        return grade([standing.by_index[index] for index in needed], standing)
+        return graded([standing.by_index[index] for index in needed], standing)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_nb.core import registry
 from mlops_nb.core.logged_models import check_model_name, new_model_id
 from mlops_nb.core.names import MAX_PARAM_VALUE
+from mlops_nb.errors import StoreUnreachable
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.run import ActiveRun
 
 if TYPE_CHECKING:
+    from mlops_nb.core.registry import ModelVersion
     from mlops_nb.models.folder import ModelInfo
+
+_DELIVERY_SECONDS = 30.0
+_MODEL_ID = re.compile(r"m-\w[\w-]*")
 
 
 def log_model(
@@ -30,6 +37,7 @@ def log_model(
     step: int = 0,
     model_id: str | None = None,
     run: ActiveRun | None = None,
+    registered_model_name: str | None = None,
     **options: Any,
 ) -> ModelInfo:
     """Keep a model with the active run, starting one if none is open.
@@ -47,6 +55,7 @@ def log_model(
         step: The training step that it is from.
         model_id: An id that `new_model_id` made; a new one by default.
         run: Another run than the active one.
+        registered_model_name: Make it the next version of this registered model.
         **options: What `mlops_nb.models.save_model` and the flavor take, such as `serialization_format`.
 
     Raises:
@@ -54,10 +63,12 @@ def log_model(
     """
     from mlops_nb.models.folder import save_model
 
+    if registered_model_name is not None:  # said before the work is done
+        registry.check_model_name(registered_model_name)
     run = run or sessions.current.active or sessions.current.start()
     name = check_model_name(name or artifact_path or "model")
     identity = model_id or new_model_id()
-    for unused in ("registered_model_name", "await_registration_for", "code_paths", "conda_env"):
+    for unused in ("await_registration_for", "code_paths", "conda_env"):
         options.pop(unused, None)
     with tempfile.TemporaryDirectory(prefix="mlops_nb-model-") as folder:
         info = save_model(
@@ -80,4 +91,26 @@ def log_model(
             params={str(key): str(value)[:MAX_PARAM_VALUE] for key, value in (params or {}).items()},
             tags={**info.tags, **{str(key): str(value) for key, value in (tags or {}).items()}},
         )
+    if registered_model_name is not None:
+        register_logged(sessions.current, info.model_uri, registered_model_name)
     return info
+
+
+def register_logged(
+    session: sessions.Session, model_uri: str, name: str, *, alias: str | None = None, tags: Mapping[str, Any] | None = None
+) -> ModelVersion:
+    """Make the next version of a registered model of one that was logged; see `fluent.registering.register_model`."""
+    from mlops_nb.store.registering import register
+
+    registry.check_model_name(name)
+    if alias is not None:
+        registry.check_new_alias(alias)
+    identity = model_uri.removeprefix("models:/")
+    if not session.flush(_DELIVERY_SECONDS):
+        raise StoreUnreachable(
+            f"The model is kept, but not in the store yet, so it cannot be registered as '{name}' now.",
+            hint=f"Later: mlops_nb.register_model('{model_uri}', '{name}')",
+        )
+    texts = {str(key): str(value) for key, value in (tags or {}).items()}
+    model_id = identity if _MODEL_ID.fullmatch(identity) else None
+    return register(session.store(), name, model_uri, model_id=model_id, aliases=[alias] if alias else [], tags=texts)

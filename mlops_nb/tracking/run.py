@@ -327,6 +327,11 @@ class ActiveRun(Belongings):
         self.stop(*ending_of(error))
 
     @property
+    def elapsed_ms(self) -> int:
+        """How long the run goes on or went on (ms), whatever becomes of the clock that people see."""
+        return clock.milliseconds_since(self._began) if self.end_time is None else self.end_time - self.start_time
+
+    @property
     def is_open(self) -> bool:
         """Whether the run has not been stopped."""
         return self.end_time is None

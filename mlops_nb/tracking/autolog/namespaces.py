@@ -45,6 +45,13 @@ class Namespace:
             raise InvalidInput(f"{self.__name__} makes no models.", hint="Keep the model of the framework that it is of.")
         return self.__name__
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        from mlops_nb.core.mlflow_names import message
+
+        raise AttributeError(message(name, ["autolog", "log_model", "save_model"], module=f"mlops_nb.{self.__name__}"))
+
     def __repr__(self) -> str:
         return f"<mlops_nb.{self.__name__}>"
 

@@ -81,6 +81,11 @@ def log_fit_data(run: ActiveRun, features: Any, target: Any = None, context: str
         return None
 
 
+def dataset_in_memory(features: Any, target: Any = None, name: str | None = None) -> Dataset:
+    """Return a table or an array as a data set, with the notebook or program as its source."""
+    return _study(features, target, name or variable_name(features)).dataset
+
+
 def variable_name(thing: Any) -> str | None:
     """Return the name of the notebook's variable that holds a value."""
     there = sessions.current.user_ns or {}
