@@ -217,8 +217,9 @@ class Shipper:
 
     def _deliver_some(self, journal: Journal) -> bool:
         events, receipt = journal.next_batch(self._read_size)
-        if not events:
-            return False
+        if not events:  # nothing there, or only what cannot be read
+            journal.mark_delivered(receipt)
+            return receipt != 0
 
         def note(seq: int) -> None:
             journal.taken, self._failures = seq, 0

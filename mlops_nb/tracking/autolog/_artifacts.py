@@ -34,7 +34,7 @@ def keep_model(
             name=name,
             input_example=kept,
             signature=False if signature is None else signature,
-            params=params,
+            params=fit.texts_of(params or {}),
             tags={TAG_MODEL: fit.framework},
             run=fit.run,
             **options,

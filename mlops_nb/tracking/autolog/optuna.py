@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from mlops_nb.tracking import session as sessions
-from mlops_nb.tracking.autolog._fit import TAG_AUTOLOG, Fit, clean_key
+from mlops_nb.tracking.autolog._fit import TAG_AUTOLOG, Fit
 from mlops_nb.tracking.autolog._guard import check_version, guard, wrap_method
 from mlops_nb.tracking.autolog._options import options_of
 from mlops_nb.tracking.run import ActiveRun, ending_of
@@ -62,10 +62,7 @@ class _Trials:
         return tracked
 
     def _log_params(self, trial: Any) -> None:
-        run = self._runs[trial.number]
-        for key, value in trial.params.items():
-            if clean_key(key) not in run.params:
-                run.log_param(clean_key(key), value)
+        self._fit.log_params(trial.params, run=self._runs[trial.number])
 
     def _end(self, number: int, state: str, error: BaseException | None = None) -> None:
         run = self._runs.pop(number)
