@@ -54,15 +54,15 @@ def test_an_interrupt_at_any_moment_of_a_logging_loop_loses_nothing(session: Ses
         for trial in range(30):
             run = session.start(f"trial-{trial}")
             step = 0
-            signal.setitimer(signal.ITIMER_REAL, 0.002 + trial * 0.0007)
             try:
+                signal.setitimer(signal.ITIMER_REAL, 0.002 + trial * 0.0007)  # on a busy machine it fires at once
                 while True:
                     run.log_metric("m", 1.0, step)
                     step += 1
             except KeyboardInterrupt:
                 run.log_metric("last", 1.0)
-            run.stop("KILLED", "interrupted")
-            found = run.record() if run.is_open else session.store().get_run(run.run_id)
+            run.stop("KILLED", "interrupted", timeout=60)  # the first one waits until the store has been made
+            found = session.store().get_run(run.run_id)
             assert found.status is RunStatus.KILLED and "last" in found.metrics
             assert len(session.store().metric_history(run.run_id, "m").items) >= step
     finally:
