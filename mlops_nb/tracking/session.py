@@ -313,8 +313,11 @@ class Session:
     def after_fork_in_parent(self) -> None:
         """Let the shippers go on; open runs may get data from the child."""
         for shipper in self._paused:
-            shipper.resume(sweep=bool(self.runs))
+            shipper.resume()
         self._paused = []
+        if self.runs:
+            for shipper in list(self._shippers.values()):
+                shipper.expect_children()
 
 
 _FORK_SECONDS = 5.0
