@@ -27,6 +27,7 @@ import msgspec
 
 from mlops_nb.core.events import AnyEvent, decode_event, encode_event
 from mlops_nb.errors import InvalidInput
+from mlops_nb.tracking import shortage
 
 logger = logging.getLogger("mlops_nb")
 
@@ -41,7 +42,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of a journal.
 
     `store` is the URI of the store it is for. `owner` says whether the run ends with this process: false for the
-    journal of a forked child, which only adds to the run.
+    journal of a forked child, which only adds to the run. `memory` tells later whether memory ran out for it.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     host: str
     owner: bool = True
+    memory: shortage.Mark | None = None
     version: int = 1
 
 
@@ -67,7 +69,13 @@ class Journal:
 
     def __init__(self, folder: Path, run_id: str, store: str, *, owner: bool = True, on_fault: Callable[[OSError], None]) -> None:
         self.header = Header(
-            run_id=run_id, source=secrets.token_hex(16), store=store, pid=os.getpid(), host=socket.gethostname(), owner=owner
+            run_id=run_id,
+            source=secrets.token_hex(16),
+            store=store,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            owner=owner,
+            memory=shortage.mark() if owner else None,
         )
         self.path = folder / f"{run_id}.{self.header.source}.jsonl"
         self.files = self.path.with_suffix(".files")
