@@ -99,7 +99,9 @@ def open_regular(path: str | Path) -> io.FileIO:
 
 
 class HashCache:
-    """The hashes of files by path, inode, size, time of the content and of the inode (which nobody can set), in a database that several processes may use.
+    """The hashes of files by path, inode, size and times of change, one of which nobody can set.
+
+    They lie in a database that several processes may use.
 
     A cache: it may be lost or damaged at any time and is then made anew. Any thread may use it.
 
