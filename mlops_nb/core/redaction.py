@@ -62,9 +62,14 @@ class Redactor:
         return text
 
     def value(self, name: str, value: object) -> str:
-        """Return what something of this name holds as text without secrets; all of it is masked if the name says that it is one."""
+        """Return what something of this name holds as text without secrets.
+
+        All of it is masked if the name says that it is one; from then on it is known, wherever it stands.
+        """
         text = str(value)
         if is_secret_name(name) and len(text) >= _MIN_NAMED and value is not None and not isinstance(value, (int, float)):
+            if len(text) >= MIN_SECRET and (text, name) not in self._known:
+                self._known.append((text, name))
             return _mask(name, text)
         return self(text)
 
