@@ -12,6 +12,7 @@ from mlops_nb.core.datasets import DatasetInput
 from mlops_nb.core.logged_models import LoggedModelStatus
 from mlops_nb.core.records import CellExecution
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.errors import InvalidInput
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", omit_defaults=True):
@@ -100,6 +101,21 @@ class RunEnded(Event, frozen=True, kw_only=True, tag="end"):
 AnyEvent = RunStarted | MetricLogged | ParamLogged | TagSet | ArtifactAdded | DatasetLogged | ModelLogged | CellRan | RunEnded
 
 _DECODER = msgspec.json.Decoder(AnyEvent)
+
+
+def encode_event(event: AnyEvent) -> bytes:
+    """Return the line of the journal of an event.
+
+    Raises:
+        InvalidInput: If something in it is of another type than it has to be, so that nobody could read it back.
+    """
+    try:
+        line = msgspec.json.encode(event)
+        _DECODER.decode(line)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:  # the latter two: what JSON has no word for
+        what = type(event).__name__
+        raise InvalidInput(f"This cannot be recorded: {error}.", hint=f"Use texts and numbers ({what}).") from None
+    return line
 
 
 def decode_event(line: bytes) -> AnyEvent:

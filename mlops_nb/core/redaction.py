@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 MIN_SECRET = 8
+_MIN_NAMED = 6
 
 counts: Counter[str] = Counter()
 """How many secrets were taken out in this process, by name."""
@@ -68,6 +69,18 @@ class Redactor:
             if any(sign in text for sign in signs):
                 text = shape.sub(lambda match: _mask("secret", match[0]), text)
         return text
+
+    def value(self, name: str, value: object) -> str:
+        """Return what something of this name holds as text without secrets.
+
+        All of it is masked if the name says that it is one; from then on it is known, wherever it stands.
+        """
+        text = str(value)
+        if is_secret_name(name) and len(text) >= _MIN_NAMED and value is not None and not isinstance(value, (int, float)):
+            if len(text) >= MIN_SECRET and (text, name) not in self._known:
+                self._known.append((text, name))
+            return _mask(name, text)
+        return self(text)
 
     @staticmethod
     def _by_name(match: re.Match[str]) -> str:

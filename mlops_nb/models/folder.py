@@ -61,6 +61,7 @@ def save_model(
     *,
     flavor: str | None = None,
     input_example: Any = None,
+    keeps_example: bool = True,
     signature: Any = None,
     name: str = "model",
     model_id: str = "",
@@ -77,6 +78,7 @@ def save_model(
         path: The folder; it must not hold anything yet.
         flavor: The framework; found from the model by default.
         input_example: Some rows of input; the first ones are kept.
+        keeps_example: Whether the example is written; else it only serves to find the form of input and output.
         signature: Ours or MLflow's; found with the input example by default. False: none.
         name: What people call it.
         model_id: The id of the logged model that it becomes.
@@ -99,8 +101,12 @@ def save_model(
     request = Request(folder=folder, example=example, signature=form, options=dict(options))
     if form is None and signature is not False and example is not None:
         request.signature = form = infer_signature(example, module.predict(model, request))
+    if not keeps_example and type(example).__module__ == "numpy":
+        import numpy
+
+        request.example = numpy.zeros_like(example)  # an exported graph holds the values that it was traced with
     parts = module.save(model, request)
-    info = None if example is None else write_example(folder, example)
+    info = None if example is None or not keeps_example else write_example(folder, example)
     needed = list(pip_requirements) if pip_requirements is not None else environment.requirements(parts.packages)
     environment.write_environment(folder, [*needed, *extra_pip_requirements])
     known = dict(parts.flavors)

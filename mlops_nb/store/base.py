@@ -95,7 +95,12 @@ class TrackingStore(RunFiles):
     Errors: `NotFound`, `AlreadyExists`, `InvalidInput` for the caller's mistakes; `StoreUnreachable`,
         `StoreDamaged`, `StoreVersionError` when the store cannot serve.
     Times: milliseconds since 1970 UTC.
+
+    Attributes:
+        is_remote: Whether it lies behind a server, so that this process has nothing of it open but connections.
     """
+
+    is_remote = False
 
     # -- experiments
 

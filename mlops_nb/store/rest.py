@@ -46,6 +46,8 @@ class RestStore(TrackingStore):
         token: Sent as bearer token.
     """
 
+    is_remote = True
+
     def __init__(self, base_url: str, token: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self._token = token

@@ -10,7 +10,7 @@ import shutil
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -65,7 +65,7 @@ class Belongings(RunViews):
         source = Path(local_path)
         if not source.exists():
             raise NotFound(f"There is no file '{local_path}'.")
-        prefix = f"{artifact_path.strip('/')}/" if artifact_path else ""
+        prefix = _prefix(artifact_path)
         if source.is_dir():
             self._add_folder(source, f"{prefix}{source.name}/")
         else:
@@ -86,7 +86,7 @@ class Belongings(RunViews):
         folder = Path(local_dir)
         if not folder.is_dir():
             raise NotFound(f"There is no folder '{local_dir}'.")
-        self._add_folder(folder, f"{artifact_path.strip('/')}/" if artifact_path else "")
+        self._add_folder(folder, _prefix(artifact_path))
 
     def add_bytes(self, content: bytes, artifact_file: str) -> None:
         """Keep bytes as a file."""
@@ -98,7 +98,7 @@ class Belongings(RunViews):
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Keep a value as a file: YAML where the name ends in `.yaml` or `.yml`, else JSON."""
-        if artifact_file.endswith((".yaml", ".yml")):
+        if str(artifact_file).endswith((".yaml", ".yml")):
             import yaml
 
             text = yaml.safe_dump(dictionary, default_flow_style=False, sort_keys=False)
@@ -108,7 +108,8 @@ class Belongings(RunViews):
 
     def log_figure(self, figure: Any, artifact_file: str, **options: Any) -> None:
         """Keep a matplotlib or plotly figure or a PIL image; the file's suffix gives the format, `options` go to its own way of saving."""
-        self._add_file(artifact_file, lambda to: figures.save(figure, to, Path(artifact_file).suffix.lower(), **options))
+        suffix = Path(_as_text(artifact_file)).suffix.lower()
+        self._add_file(artifact_file, lambda to: figures.save(figure, to, suffix, **options))
 
     def _add_folder(self, folder: Path, prefix: str) -> None:
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -132,6 +133,7 @@ class Belongings(RunViews):
             logger.warning("The artifact '%s' is not recorded: %s. Your code goes on.", path, error.strerror or error)
 
     def _add_file(self, path: str, copy: Callable[[Path], Any], model_id: str | None = None) -> None:
+        path = _as_text(path)
         check_artifact_path(path)
         try:
             spooled = self._spool(copy)
@@ -187,3 +189,18 @@ class Belongings(RunViews):
             self._add_file(file.relative_to(folder).as_posix(), functools.partial(shutil.copyfile, file), event.model_id)
         self._append(msgspec.structs.replace(event, status=LoggedModelStatus.READY, ts=0))
         return event.model_id
+
+
+def _as_text(path: Any) -> str:
+    """Return a path among the artifacts, which may be given as a `Path`; what is no path stays, and is refused later."""
+    text: str = path.as_posix() if isinstance(path, PurePath) else path
+    return text
+
+
+def _prefix(folder: Any) -> str:
+    """Return what goes before the names of files in a folder among the artifacts."""
+    if not folder:
+        return ""
+    text = _as_text(folder)
+    check_artifact_path(text.strip("/") if isinstance(text, str) else text)
+    return f"{text.strip('/')}/"

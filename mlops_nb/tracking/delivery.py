@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,9 +10,7 @@ import msgspec
 from mlops_nb.core.events import AnyEvent, ArtifactAdded
 from mlops_nb.errors import InvalidInput, StoreUnreachable
 from mlops_nb.store.base import TrackingStore
-from mlops_nb.tracking.journal import Header
-
-logger = logging.getLogger("mlops_nb")
+from mlops_nb.tracking.journal import Header, set_aside
 
 BATCH = 5000
 
@@ -89,6 +85,4 @@ def _ingest(store: TrackingStore, header: Header, journal: Path, events: Sequenc
 
 
 def _set_aside(journal: Path, event: AnyEvent, error: InvalidInput) -> None:
-    logger.error("The store refuses an event: %s It is kept in %s.", error, journal.with_suffix(".refused"))
-    with contextlib.suppress(OSError), journal.with_suffix(".refused").open("ab") as refused:
-        refused.write(msgspec.json.encode(event) + b"\n")
+    set_aside(journal, msgspec.json.encode(event), f"The store refuses an event: {error}")

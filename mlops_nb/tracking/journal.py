@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import itertools
+import logging
 import os
 import secrets
 import shutil
@@ -19,13 +20,16 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from mlops_nb.core.events import AnyEvent, decode_event
+from mlops_nb.core.events import AnyEvent, decode_event, encode_event
 from mlops_nb.errors import InvalidInput
+from mlops_nb.tracking import shortage
+
+logger = logging.getLogger("mlops_nb")
 
 MAX_IN_MEMORY = 100_000
 READ_SIZE = 1 << 18
@@ -38,7 +42,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of a journal.
 
     `store` is the URI of the store it is for. `owner` says whether the run ends with this process: false for the
-    journal of a forked child, which only adds to the run.
+    journal of a forked child, which only adds to the run. `memory` tells later whether memory ran out for it.
     """
 
     run_id: str
@@ -47,6 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     host: str
     owner: bool = True
+    memory: shortage.Mark | None = None
     version: int = 1
 
 
@@ -64,7 +69,13 @@ class Journal:
 
     def __init__(self, folder: Path, run_id: str, store: str, *, owner: bool = True, on_fault: Callable[[OSError], None]) -> None:
         self.header = Header(
-            run_id=run_id, source=secrets.token_hex(16), store=store, pid=os.getpid(), host=socket.gethostname(), owner=owner
+            run_id=run_id,
+            source=secrets.token_hex(16),
+            store=store,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            owner=owner,
+            memory=shortage.mark() if owner else None,
         )
         self.path = folder / f"{run_id}.{self.header.source}.jsonl"
         self.files = self.path.with_suffix(".files")
@@ -101,8 +112,12 @@ class Journal:
         self._offset = os.fstat(self._fd).st_size
 
     def append(self, event: AnyEvent) -> None:
-        """Write an event; it gets the next number."""
-        self.append_body(msgspec.json.encode(event)[1:])
+        """Write an event; it gets the next number.
+
+        Raises:
+            InvalidInput: If something in it is of a wrong type, or the journal has been closed.
+        """
+        self.append_body(encode_event(event)[1:])
 
     def append_body(self, body: bytes) -> None:
         """Write an event given as its JSON without the opening brace and without `seq`: the way of the hot path.
@@ -170,7 +185,10 @@ class Journal:
             return self._offset >= self._size and not self._memory
 
     def next_batch(self, size: int = READ_SIZE) -> tuple[list[AnyEvent], int]:
-        """Return the next events to deliver, about `size` bytes of them, and a receipt for `mark_delivered`. No events: there are none."""
+        """Return the next events to deliver, about `size` bytes of them, and a receipt for `mark_delivered`, which is 0 if there are none.
+
+        A line that cannot be read is set aside: it must not hold up those behind it.
+        """
         with self._lock:
             left = self._size - self._offset
             if left > 0:
@@ -180,7 +198,7 @@ class Journal:
             else:
                 lines = list(itertools.islice(self._memory, max(1, size // _BYTES_AN_EVENT)))
                 length = -len(lines)
-        return [decode_event(line) for line in lines], length
+        return readable(self.path, lines), length
 
     def mark_delivered(self, receipt: int) -> None:
         """Note that a batch has been delivered."""
@@ -295,13 +313,32 @@ def take_over(path: Path) -> Leftover | None:
             raise BlockingIOError
         if length < len(content):
             os.ftruncate(fd, length)
-        return Leftover(path, fd, header, [decode_event(line) for line in lines[1:]])
+        return Leftover(path, fd, header, readable(path, lines[1:]))
     except BlockingIOError:
         os.close(fd)
         return None
     except BaseException:
         os.close(fd)
         raise
+
+
+def readable(journal: Path, lines: Sequence[bytes]) -> list[AnyEvent]:
+    """Return the events of these lines of a journal, and set aside those that are none."""
+    events = []
+    for line in lines:
+        try:
+            events.append(decode_event(line))
+        except msgspec.MsgspecError as error:
+            set_aside(journal, line, f"A line of the journal cannot be read ({error}).")
+    return events
+
+
+def set_aside(journal: Path, line: bytes, why: str) -> None:
+    """Keep an event that cannot be delivered beside its journal, and say so."""
+    refused = journal.with_suffix(".refused")
+    logger.error("%s It is kept in %s; everything else goes on.", why, refused)
+    with contextlib.suppress(OSError), refused.open("ab") as file:
+        file.write(line + b"\n")
 
 
 def _complete_lines(content: bytes) -> tuple[list[bytes], int]:

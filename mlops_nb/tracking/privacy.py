@@ -8,6 +8,7 @@ from collections import Counter
 from mlops_nb.core import redaction
 from mlops_nb.core.records import Record
 from mlops_nb.errors import InvalidInput, did_you_mean
+from mlops_nb.models.example import ROWS
 from mlops_nb.tracking.target import resolve
 
 ENV_CAPTURE = "MLOPS_NB_CAPTURE"
@@ -22,6 +23,14 @@ _ENVIRONMENTS = {
     "source": "Python, packages, hardware, git commit, branch and uncommitted changes; no environment variables",
     "hash": "Python, packages, hardware, git commit and branch, the hash of uncommitted changes; no environment variables",
     "off": "git commit and branch",
+}
+
+
+_TABLES = {
+    "source": "row count, column names and types, and of each column a fingerprint, a hash of each row, its ends and frequent values; "
+    f"the first {ROWS} rows of the training data with each model of autolog (its input example)",
+    "hash": "row count, column names and types, and of each column a fingerprint and a hash of each row; no values",
+    "off": "nothing",
 }
 
 
@@ -82,8 +91,7 @@ def privacy(level: str | None = None) -> Privacy:
         captured={
             "cells": LEVELS.get(now, LEVELS["source"]),
             "files read": "path, size and hash of the content; never the content" if now != "off" else "nothing",
-            "tables": "row count, column names and types, a fingerprint and a sketch of each column (quantiles, frequent values)"
-            + (" and, with a model, some rows as its input example" if now == "source" else ""),
+            "tables": _TABLES.get(now, _TABLES["source"]),
             "environment": _ENVIRONMENTS.get(now, _ENVIRONMENTS["source"]),
             "the machine": "use of CPU, memory, disk, network and GPU, a sample every some seconds" if sampled else "nothing",
             "what you log": "as you log it, secrets of known shape taken out of cells and reasons",

@@ -8,6 +8,7 @@ takes the journal over, sends what was not sent, and ends the run that nobody ca
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import NotFound, StoreError
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.store.open import store_path
+from mlops_nb.tracking import shortage
 from mlops_nb.tracking.delivery import deliver
 from mlops_nb.tracking.journal import Header, Leftover, take_over
 
@@ -121,7 +123,7 @@ def _is_recorded_elsewhere(leftover: Leftover) -> bool:
 def _finish(leftover: Leftover, store: TrackingStore, explain: Explain | None) -> None:
     header = leftover.header
     if header.owner and not any(isinstance(event, RunEnded) for event in leftover.events) and not _is_recorded_elsewhere(leftover):
-        why = (explain(header.pid) if explain else None) or "ended without closing the run"
+        why = (explain(header.pid) if explain else None) or _why_gone(header)
         cell = _open_cell(leftover)
         ended = _last_sign_of_life(leftover)
         where = ""
@@ -134,6 +136,11 @@ def _finish(leftover: Leftover, store: TrackingStore, explain: Explain | None) -
         leftover.append(RunEnded(ts=ended, status=RunStatus.KILLED, reason=reason))
     deliver(store, header, leftover.path, leftover.events)
     leftover.remove()
+
+
+def _why_gone(header: Header) -> str:
+    shortly = shortage.since(header.memory) if header.host == socket.gethostname() else None
+    return "ended without closing the run" + (f" ({shortly})" if shortly else "")
 
 
 def _open_cell(leftover: Leftover) -> CellExecution | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from mlops_nb.core.events import AnyEvent, CellRan, ParamLogged, RunEnded, RunStarted, TagSet
-from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_name
+from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_name, clean_text
 from mlops_nb.core.records import TAG_HYGIENE, TAG_NOTE, TAG_RUN_NAME, CellExecution, CellOutcome, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput
@@ -292,12 +293,12 @@ class ActiveRun(Belongings):
 
     # -- the end
 
-    def stop(self, status: RunStatus | str = RunStatus.FINISHED, reason: str | None = None, *, timeout: float = STOP_SECONDS) -> None:
+    def stop(self, status: RunStatus | str = RunStatus.FINISHED, reason: object = None, *, timeout: float = STOP_SECONDS) -> None:
         """End the run. Stopping it again does nothing.
 
         Args:
             status: FINISHED, FAILED or KILLED.
-            reason: Why it failed or was killed; one line.
+            reason: Why it failed or was killed, such as an exception; one line.
             timeout: How long to wait for the store (s); what is not delivered by then is, by the next process.
         """
         final = RunStatus(status.upper()) if isinstance(status, str) else status
@@ -311,13 +312,14 @@ class ActiveRun(Belongings):
         with self._lock:
             if self.end_time is not None:
                 return
-            self.status, self.reason, self.end_time = final, reason, self.start_time + clock.milliseconds_since(self._began)
+            self.reason = None if reason is None else _shown(reason)
+            self.status, self.end_time = final, self.start_time + clock.milliseconds_since(self._began)
         self._leave_cell()
         if self._open_journal is not None and self._open_journal.dropped:
             self.set_tag("mlops.dropped_events", self._open_journal.dropped)
         if self._make_journal is None:
             self._grade()
-            self._append(RunEnded(ts=self.end_time, status=final, reason=reason))
+            self._append(RunEnded(ts=self.end_time, status=final, reason=self.reason))
         self._session.ended(self, self._open_journal, max(0.1, deadline - time.monotonic()))
 
     def __enter__(self) -> Self:
@@ -358,6 +360,13 @@ class ActiveRun(Belongings):
 
     def __repr__(self) -> str:
         return f"<Run {self.name} {self.run_id[:8]} {self.status.value}>"
+
+
+def _shown(reason: object) -> str:
+    """Return a reason as text without secrets: the message of an error may quote an address with a password."""
+    from mlops_nb.core.redaction import Redactor
+
+    return Redactor(os.environ)(clean_text(str(reason)))
 
 
 def ending_of(error: BaseException | None) -> tuple[RunStatus, str | None]:

@@ -96,6 +96,7 @@ class Session:
                     hint="Stop it first (mlops_nb.stop_run()), or start this one with nested=True.",
                 )
             # All that can be wrong is found before anything is opened.
+            name, experiment = (None if text is None else str(text) for text in (name, experiment))
             given = {key: check_param(key, value) for key, value in (params or {}).items()}
             shipper = self._shipper_for(resolve(tracking_uri))
             all_tags = {key: check_tag(key, value) for key, value in capture.source_tags(shipper.target.project, self.user_ns).items()}
@@ -312,8 +313,11 @@ class Session:
     def after_fork_in_parent(self) -> None:
         """Let the shippers go on; open runs may get data from the child."""
         for shipper in self._paused:
-            shipper.resume(sweep=bool(self.runs))
+            shipper.resume()
         self._paused = []
+        if self.runs:
+            for shipper in list(self._shippers.values()):
+                shipper.expect_children()
 
 
 _FORK_SECONDS = 5.0

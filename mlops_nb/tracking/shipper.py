@@ -30,6 +30,7 @@ _WARN_EVERY = 60.0
 _SWEEP_EVERY = 1.0
 _ROUND_SECONDS = 0.5
 _LEAST_READ_SIZE = 1 << 14
+_REQUEST_SECONDS = 0.1
 
 
 class Shipper:
@@ -54,6 +55,8 @@ class Shipper:
         self._sweep_wanted = True
         self._sweep_for_children = False
         self._busy = threading.Lock()
+        self._rounds = 0
+        self._waited_for = -1
         # A way that is slow or breaks often still takes small pieces.
         self._read_size = READ_SIZE
         self._may_go = threading.Event()
@@ -145,21 +148,32 @@ class Shipper:
     def pause(self, timeout: float) -> bool:
         """Before a fork: be at rest, with no import under way and no embedded store open, which a child must not inherit.
 
+        What takes longer is waited for once. A request to a server, which may take a minute, hardly is: it hurts no child.
+
         Returns:
             Whether it is at rest; then `resume` must follow.
         """
         self._may_go.clear()
+        store = self._store
+        if self._waited_for == self._rounds:
+            timeout = 0.0
+        elif not self.target.store_uri.startswith("sqlite:") or (store is not None and store.is_remote):
+            timeout = min(timeout, _REQUEST_SECONDS)
         if not self._busy.acquire(timeout=timeout):
+            self._waited_for = self._rounds
             self._may_go.set()
             return False
         self._disconnect()
         return True
 
-    def resume(self, *, sweep: bool) -> None:
-        """Go on after a fork. `sweep` has the journals of children delivered that end before the parent."""
+    def resume(self) -> None:
+        """Go on after a fork."""
         self._busy.release()
         self._may_go.set()
-        self._sweep_for_children |= sweep
+
+    def expect_children(self) -> None:
+        """Deliver the journals of children that end before this process, too."""
+        self._sweep_for_children = True
 
     def _work(self) -> None:
         is_more = False
@@ -174,6 +188,7 @@ class Shipper:
             self._may_go.wait()
             try:
                 with self._busy:
+                    self._rounds += 1
                     is_more = self._deliver_round()
                 self._failures = 0
             except MlopsError as error:
@@ -217,8 +232,9 @@ class Shipper:
 
     def _deliver_some(self, journal: Journal) -> bool:
         events, receipt = journal.next_batch(self._read_size)
-        if not events:
-            return False
+        if not events:  # nothing there, or only what cannot be read
+            journal.mark_delivered(receipt)
+            return receipt != 0
 
         def note(seq: int) -> None:
             journal.taken, self._failures = seq, 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 try:
     import resource
 except ImportError:  # Windows
@@ -29,6 +31,43 @@ def of_this_process() -> str | None:
         return None
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """How often memory had run out when a process began: what tells later whether it did for this process.
+
+    `group` is the folder of its control group, "" for the whole machine; `limit` is in bytes.
+    """
+
+    group: str
+    kills: int
+    limit: int | None = None
+
+
+def mark() -> Mark | None:
+    """Return the mark of this process; None where the system does not tell."""
+    try:
+        group = _Group.of("self")
+        if group is not None:
+            return Mark(group=str(group.folder), kills=group.kills, limit=group.limit)
+        return Mark(group="", kills=_kills_on_machine())
+    except (OSError, ValueError, MemoryError):
+        return None
+
+
+def since(then: Mark | None) -> str | None:
+    """Return why a process that left this mark may have ended, if memory has run out since; else None."""
+    if then is None:
+        return None
+    try:
+        kills = _Group.at(Path(then.group)).kills if then.group else _kills_on_machine()
+    except (OSError, ValueError):  # another boot, or a container that is gone
+        return None
+    if kills <= then.kills:
+        return None
+    if then.limit is not None:
+        return f"memory ran out: {_amount(then.limit)} are allowed to it and what runs beside it"
+    return "memory ran out on this machine, perhaps for it"
+
+
 class MemoryWatch:
     """Remembers what processes held when they were last looked at, and whether the system has ended some for want of memory."""
 
@@ -40,9 +79,11 @@ class MemoryWatch:
         """Look at a process that lives."""
         try:
             held = _bytes_of(str(pid), "VmRSS")
-            if held:
-                self._held[pid] = held
-            if pid not in self._groups and (group := _Group.of(str(pid))) is not None:
+            if not held:  # it has ended; what the system now says of its group is not so any more
+                return
+            self._held[pid] = held
+            group = _Group.of(str(pid))
+            if group is not None and (pid not in self._groups or self._groups[pid][0].folder != group.folder):
                 self._groups[pid] = group, group.kills
         except (OSError, ValueError):  # gone meanwhile, or another system
             return
@@ -58,45 +99,67 @@ class MemoryWatch:
         group, kills = self._groups.get(pid, (None, 0))
         of = f" of {_amount(group.limit)}" if group is not None and group.limit else ""
         amount = f"it last held {_amount(held)}{of}" if held else ""
-        if group is not None and group.kills > kills:
+        if group is not None and _has_more(group, kills):
             return f"memory ran out: {amount}" if amount else "memory ran out"
         return "memory ran out, or someone ended it" + (f"; {amount}" if amount else "")
 
 
 class _Group:
-    """The control group that limits the memory of a process, of either version."""
+    """The control group that limits the memory of a process, of either version: its own, or one above with less."""
 
     def __init__(self, folder: Path, limit: str, events: str) -> None:
-        self._folder, self._limit, self._events = folder, limit, events
+        self.folder, self._limit, self._events = folder, limit, events
 
     @classmethod
     def of(cls, process: str) -> _Group | None:
         for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers == "memory":
-                group = cls(_CGROUPS / "memory" / path.lstrip("/"), "memory.limit_in_bytes", "memory.oom_control")
-            elif controllers == "":
-                group = cls(_CGROUPS / path.lstrip("/"), "memory.max", "memory.events")
-            else:
-                continue
-            if (group._folder / group._limit).exists():
-                return group
+            if controllers in ("", "memory"):
+                root = _CGROUPS / controllers
+                folder = root / path.lstrip("/")
+                # In a container the path may be that of the host, where the container sees its own group as the root.
+                found = [cls.at(at) for at in (folder, *folder.parents) if at.is_relative_to(root)]
+                found = [group for group in found if group.exists()]
+                if found:
+                    return min(found, key=lambda group: group.limit or _UNLIMITED)
         return None
+
+    @classmethod
+    def at(cls, folder: Path) -> _Group:
+        if (folder / "memory.limit_in_bytes").exists():
+            return cls(folder, "memory.limit_in_bytes", "memory.oom_control")
+        return cls(folder, "memory.max", "memory.events")
+
+    def exists(self) -> bool:
+        """Return whether there is such a group, which the root of version 2 is not."""
+        return (self.folder / self._limit).exists()
 
     @property
     def limit(self) -> int | None:
         """How much memory it may hold (bytes); None: as much as there is."""
-        text = (self._folder / self._limit).read_text().strip()
+        text = (self.folder / self._limit).read_text().strip()
         return int(text) if text.isdecimal() and int(text) < _UNLIMITED else None
 
     @property
     def kills(self) -> int:
         """How many of its processes the system has ended because memory ran out."""
-        try:
-            lines = (self._folder / self._events).read_text().splitlines()
-        except OSError:
-            return 0
-        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+        return _kills_in(self.folder / self._events)
+
+
+def _has_more(group: _Group, kills: int) -> bool:
+    try:
+        return group.kills > kills
+    except (OSError, ValueError):  # the group went with its last process
+        return False
+
+
+def _kills_on_machine() -> int:
+    return _kills_in(Path("/proc/vmstat"))
+
+
+def _kills_in(file: Path) -> int:
+    lines = file.read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def _bytes_of(process: str, field: str) -> int:

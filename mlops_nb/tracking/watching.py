@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import weakref
 from typing import Any
 
@@ -50,7 +51,7 @@ class Watcher:
             return
         told = self._told.setdefault(run, {})
         number = _number(value)
-        seen: float | str = Redactor({})(_text(value)) if number is None else number
+        seen: float | str = Redactor(os.environ)(_text(value)) if number is None else number
         known = told.get(name, _ABSENT)
         if known is seen or known == seen or (_is_nan(known) and _is_nan(seen)):
             return

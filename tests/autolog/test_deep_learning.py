@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import mlops_nb
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.models.flavors.form import TAG_FORMAT
+from mlops_nb.models.folder import save_model
 from tests.autolog.conftest import Records
 from tests.conftest import JupyterProcess
 
@@ -200,6 +202,18 @@ def test_a_module_is_kept_as_a_graph_and_where_there_is_none_as_a_pickle(records
 
 
 # -- transformers
+
+
+def test_a_graph_holds_no_values_of_an_example_that_is_not_to_be_kept(tmp_path: Path) -> None:
+    example = numpy.random.default_rng(0).random((3, 6), dtype=numpy.float32)
+    for keeps_example in (True, False):
+        folder = tmp_path / f"{keeps_example}"
+        info = save_model(torch.nn.Linear(6, 2), folder, input_example=example, keeps_example=keeps_example)
+        assert info.tags[TAG_FORMAT] == "pt2" and info.signature is not None
+        with zipfile.ZipFile(folder / "data" / "model.pt2") as graph:
+            contents = [graph.read(name) for name in graph.namelist()]
+        assert any(example[0].tobytes() in content for content in contents) is keeps_example
+        assert (folder / "input_example.json").exists() is keeps_example
 
 
 def test_a_trainer_of_transformers_logs_steps_and_a_pipeline(records: Records, tmp_path: Path) -> None:

@@ -62,6 +62,18 @@ class Refusing(ClassifierMixin, BaseEstimator):
         raise ArithmeticError("these data do not suit me")
 
 
+class WithKey(ClassifierMixin, BaseEstimator):
+    def __init__(self, api_key: str = "", url: str = "") -> None:
+        self.api_key, self.url = api_key, url
+
+    def fit(self, X: Any, y: Any) -> WithKey:
+        self.classes_ = sorted(set(y))
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return [self.classes_[0]] * len(X)
+
+
 def test_a_fit_is_a_run_with_params_scores_plots_and_a_model(records: Records, table: Any) -> None:
     X, y = table
     mlops_nb.autolog()
@@ -81,6 +93,33 @@ def test_a_fit_is_a_run_with_params_scores_plots_and_a_model(records: Records, t
     answer = records.score(records.download(kept), X[:20])
     assert answer["answer"] == model.predict(X[:20]).tolist() and answer["example"]
     assert '"name": "f0"' in answer["signature"]["inputs"] and "tensor" in answer["signature"]["outputs"]
+
+
+@pytest.mark.parametrize("level", ["hash", "off"])
+def test_no_rows_of_the_training_data_are_kept_where_values_are_not_to_be(
+    records: Records, table: Any, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    monkeypatch.setenv("MLOPS_NB_CAPTURE", level)
+    X, y = table
+    mlops_nb.autolog()
+    LogisticRegression().fit(X, y)
+    run = records.only_run()
+    folder = records.download(records.models(run)["model"])
+    assert '"name": "f0"' in records.score(folder, X[:3])["signature"]["inputs"]
+    contents = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    contents += [b"".join(records.store.read_artifact(run.run_id, file)) for file in records.files(run)]
+    assert len(contents) > 3 and not any(repr(float(value)).encode() in content for value in X.iloc[0] for content in contents)
+
+
+def test_secrets_among_params_are_masked(records: Records, table: Any) -> None:
+    X, y = table
+    mlops_nb.autolog()
+    WithKey(api_key="a-very-long-secret", url="https://me:pass-word@host/x").fit(X, y)
+    run = records.only_run()
+    assert run.params["api_key"].startswith("[redacted:api_key") and "pass-word" not in run.params["url"]
+    (model,) = records.models(run).values()
+    assert "very-long" not in str(model.params)
+    assert not any("very-long" in records.text(run, file) for file in records.files(run) if file.endswith(".html"))
 
 
 def test_a_fit_within_an_open_run_joins_it_and_what_was_logged_by_hand_stays(records: Records, table: Any) -> None:

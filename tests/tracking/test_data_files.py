@@ -25,7 +25,7 @@ from mlops_nb.core.records import CellExecution
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.errors import NotFound
 from mlops_nb.tracking import session as sessions
-from mlops_nb.tracking.data import watch
+from mlops_nb.tracking.data import hashing, watch
 from mlops_nb.tracking.data.handing import grouped
 from mlops_nb.tracking.data.hashing import HashCache, Stamp, Stopped, hash_file
 from mlops_nb.tracking.data.logging import log_data
@@ -356,18 +356,26 @@ def test_files_opened_through_fsspec_are_told_by_what_their_place_says(session: 
 # -- hashes
 
 
-def test_a_hash_is_kept_until_the_file_changes(project: Path) -> None:
+def settle(*files: Path) -> None:
+    """Let files be old, and older than a tick of the file system's clock."""
+    for file in files:
+        os.utime(file, (1, 1))
+    time.sleep(0.1)
+
+
+def test_a_hash_is_kept_until_the_file_changes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write("a.bin", b"one")
-    os.utime(file, (1_000_000, 1_000_000))
+    settle(file)
     cache = HashCache(project / "hashes.db")
     first = cache.hash(file)
     assert first.blake3 == blake3.blake3(b"one").hexdigest()
-    status = file.stat()
-    with open(file, "r+b") as same_inode:
-        same_inode.write(b"two")
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert HashCache(project / "hashes.db").hash(file) == first  # by inode, size and time: nothing is read again
-    os.utime(file, (1_000_001, 1_000_001))
+    with monkeypatch.context() as patch:
+        patch.setattr(hashing, "hash_file", None)  # nothing is read again
+        assert HashCache(project / "hashes.db").hash(file) == first
+        os.utime(file, (2, 2))
+        with pytest.raises(TypeError):
+            cache.hash(file)
+    file.write_bytes(b"two")
     assert cache.hash(file).blake3 == blake3.blake3(b"two").hexdigest()
     assert (project / "hashes.db").stat().st_mode & 0o777 == 0o600
 
@@ -382,10 +390,48 @@ def test_a_file_that_was_just_written_is_not_trusted_to_its_clock(project: Path)
     assert cache.hash(file).blake3 == blake3.blake3(b"two").hexdigest()
 
 
+@pytest.mark.parametrize("way", ["rewritten", "moved over", "cut and rewritten"])
+def test_a_clock_that_somebody_sets_does_not_pass_other_content_off_as_the_same(project: Path, way: str) -> None:
+    cache = HashCache(project / "hashes.db")
+    file, other = project / "a.bin", project / "b.bin"
+    file.write_bytes(b"first")
+    other.write_bytes(b"other")
+    settle(file, other)
+    first = cache.hash(file)
+    assert cache._get(str(file), Stamp.of(file.stat()), file.stat().st_ctime_ns) == first
+    if way == "moved over":
+        other.replace(file)
+    else:
+        if way == "cut and rewritten":
+            os.truncate(file, 0)
+        file.write_bytes(b"other")
+        os.utime(file, (1, 1))  # as `touch -d` does
+    assert (file.stat().st_size, file.stat().st_mtime) == (5, 1)
+    assert cache.hash(file).blake3 == blake3.blake3(b"other").hexdigest()
+
+
+def test_what_is_no_regular_file_is_refused_at_once(project: Path, places: Places) -> None:
+    os.mkfifo(project / "pipe")
+    (project / "folder").mkdir()
+    os.mkfifo(project / "folder" / "pipe")
+    (project / "folder" / "a.csv").write_text("x")
+    (project / "folder" / "itself").symlink_to(".")
+    (project / "folder" / "nothing").symlink_to("nowhere")
+    (project / "one").symlink_to("other")
+    (project / "other").symlink_to("one")
+    for path in (project / "pipe", Path("/dev/zero"), project / "one"):
+        with pytest.raises(OSError):
+            places.path(path)
+        with pytest.raises(OSError):
+            hash_file(path)
+    found = from_json(places.path(project / "folder").profile)
+    assert found is not None and found.files == 1
+
+
 @pytest.mark.parametrize("damage", [b"", b"no database at all" * 100, None])
 def test_a_damaged_or_impossible_cache_costs_only_time(project: Path, damage: bytes | None) -> None:
     file = write("a.bin", b"one")
-    os.utime(file, (1_000_000, 1_000_000))
+    settle(file)
     if damage is None:
         cache = HashCache(project / "nowhere" / "hashes.db")
     else:
@@ -395,12 +441,11 @@ def test_a_damaged_or_impossible_cache_costs_only_time(project: Path, damage: by
     assert cache.hash(file) == expected and cache.hash(file) == expected
     if damage is not None:
         with sqlite3.connect(project / "hashes.db") as db:
-            assert db.execute("SELECT count(*) FROM hashes").fetchone() == (1,)
+            assert db.execute("SELECT count(*) FROM contents").fetchone() == (1,)
 
 
 def test_several_processes_share_the_cache(project: Path) -> None:
-    for i in range(40):
-        os.utime(write(f"f{i}", bytes([i])), (1_000_000, 1_000_000))
+    settle(*(write(f"f{i}", bytes([i])) for i in range(40)))
     code = (
         "from pathlib import Path; from mlops_nb.tracking.data.hashing import HashCache\n"
         "cache = HashCache(Path('hashes.db'))\nprint([cache.hash(f'f{i}').blake3 for i in range(40)])"
@@ -409,7 +454,7 @@ def test_several_processes_share_the_cache(project: Path) -> None:
     answers = {process.communicate(timeout=60)[0] for process in running}
     assert answers == {str([blake3.blake3(bytes([i])).hexdigest() for i in range(40)]) + "\n"}
     with sqlite3.connect("hashes.db") as db:
-        assert db.execute("SELECT count(*) FROM hashes").fetchone() == (40,)
+        assert db.execute("SELECT count(*) FROM contents").fetchone() == (40,)
 
 
 def test_hashing_stops_when_it_is_told_to(project: Path) -> None:

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,9 @@ ODD = {
     ),
     "arrow decimals": pa.table({"x": pa.array([decimal.Decimal("1.1"), None])}),
     "no arrow rows": pa.table({"i": pa.array([], pa.int64()), "s": pa.array([], pa.string()), "c": pa.chunked_array([], pa.string())}),
+    "arrow intervals": pa.table({"x": pa.array([None, None], pa.month_day_nano_interval())}),
+    "a sparse row": sp.coo_array(np.array([1, 0, 2])),
+    "levels of two types": pd.DataFrame({"x": pd.Categorical([1, "1"], categories=[1, "1"])}),
     "sparse": sp.random(20, 30, 0.1, random_state=0, format="coo"),
     "sparse array": sp.csr_array(np.eye(3)),
     "no rows": np.zeros((0, 3)),
@@ -273,6 +277,21 @@ def test_chunks_and_libraries_give_texts_the_same_fingerprint() -> None:
         column(pd.DataFrame({"x": pd.Series(texts, dtype="str")}), "x").fingerprint,
     }
     assert len(prints) == 1
+
+
+def test_levels_that_look_alike_are_told_apart() -> None:
+    one, other = (pd.DataFrame({"x": pd.Categorical([value], categories=[1, "1"])}) for value in (1, "1"))
+    assert fingerprint(one).digest != fingerprint(other).digest
+
+
+def test_a_table_of_ten_thousand_columns_takes_little_memory() -> None:
+    frame = pd.DataFrame(np.arange(400_000.0).reshape(40, 10_000) % 7)
+    tracemalloc.start()
+    found = from_json(fingerprint(frame).profile)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found is not None and len(found.columns) == 10_000 and found.columns[5].distinct == 7
+    assert peak < 100_000_000
 
 
 def test_sparse_matrices_count_by_their_values() -> None:

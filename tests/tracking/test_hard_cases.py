@@ -54,15 +54,15 @@ def test_an_interrupt_at_any_moment_of_a_logging_loop_loses_nothing(session: Ses
         for trial in range(30):
             run = session.start(f"trial-{trial}")
             step = 0
-            signal.setitimer(signal.ITIMER_REAL, 0.002 + trial * 0.0007)
             try:
+                signal.setitimer(signal.ITIMER_REAL, 0.002 + trial * 0.0007)  # on a busy machine it fires at once
                 while True:
                     run.log_metric("m", 1.0, step)
                     step += 1
             except KeyboardInterrupt:
                 run.log_metric("last", 1.0)
-            run.stop("KILLED", "interrupted")
-            found = run.record() if run.is_open else session.store().get_run(run.run_id)
+            run.stop("KILLED", "interrupted", timeout=60)  # the first one waits until the store has been made
+            found = session.store().get_run(run.run_id)
             assert found.status is RunStatus.KILLED and "last" in found.metrics
             assert len(session.store().metric_history(run.run_id, "m").items) >= step
     finally:
@@ -126,6 +126,43 @@ def test_an_event_that_no_store_takes_is_set_aside_and_the_rest_goes_on(project:
     assert b"".join(store.read_artifact("a" * 32, "a")) == b"file"
     assert [p.suffix for p in folder.iterdir()] == [".refused"]
     store.close()
+
+
+def test_what_nobody_could_read_back_is_refused_where_it_is_logged(session: Session) -> None:
+    run = session.start("typed")
+    for wrong in (["a", "b"], ("a", "b"), b"a", 5, None):
+        with pytest.raises(InvalidInput, match="path is a text"):
+            run.log_text("x", wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="cannot be recorded"):
+        run.tell(ArtifactAdded(path=["a"]))  # type: ignore[arg-type]
+    run.log_text("x", Path("folder/a.txt"))  # type: ignore[arg-type]
+    run.stop("FAILED", ValueError("the loss is not finite"))
+    found = session.store().get_run(run.run_id)
+    assert (found.status, found.reason) == (RunStatus.FAILED, "the loss is not finite")
+    assert [file.path for file in session.store().list_artifacts(run.run_id, "folder")] == ["folder/a.txt"]
+
+
+def test_a_line_that_cannot_be_read_holds_up_nothing(session: Session, project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    unreadable = b'"t":"a","ts":1,"path":["a","b"]}'
+    run = session.start("living")
+    run.log_metric("m", 1.0, 0)
+    with caplog.at_level(logging.ERROR):
+        run._journal.append_body(unreadable)
+        run.log_metric("m", 2.0, 1)
+        run.stop()
+        folder = project / ".mlops" / "journal"
+        uri = f"sqlite:///{project}/.mlops/store.db"
+        journal = Journal(folder, "d" * 32, uri, on_fault=lambda error: None)
+        journal.append(RunStarted(ts=1, experiment="e", name="dead"))
+        journal.append_body(unreadable)
+        journal.append(MetricLogged(ts=1, key="m", value=2.0, step=1))
+        journal.close(remove=False)
+        assert recover(folder, session.store(), uri) == ["d" * 32]
+    assert [p.value for p in session.store().metric_history(run.run_id, "m").items] == [1.0, 2.0]
+    assert [p.value for p in session.store().metric_history("d" * 32, "m").items] == [2.0]
+    assert session.store().get_run(run.run_id).status is RunStatus.FINISHED
+    assert [b'["a","b"]' in path.read_bytes() for path in folder.iterdir()] == [True, True]
+    assert caplog.text.count("cannot be read") == 2 and "cannot be reached" not in caplog.text
 
 
 def test_text_that_is_half_a_character_is_written_out(session: Session) -> None:

@@ -247,6 +247,19 @@ def test_a_cell_that_memory_runs_out_for_fails_with_the_figure(server: Any, kern
     assert "ok" in replies
 
 
+def test_a_kernel_that_the_system_ended_for_want_of_memory_says_so_with_the_figure(server: Any, kernel: Kernel, memory_group: Path) -> None:
+    (memory_group / "cgroup.procs").write_text(str(kernel.pid()))
+    kernel.run("%track start hungry\n%track log before=1")
+    wait_for_run(server, "hungry", lambda run: bool(run["metrics"]), 10)
+    kernel.run("import time\nhoard = []\nwhile True:\n    hoard.append(b'x' * 2_000_000); time.sleep(0.01)", wait=False)
+    run = wait_for_run(server, "hungry", lambda run: run["status"] == "KILLED", 30)
+    print(json.dumps({"test": "out of memory", "reason": run["reason"]}))
+    assert re.search(r"was killed by SIGKILL \(memory ran out: it last held \d+ MB of 200 MB\) while cell \[", run["reason"])
+    again = Reconnected(kernel)
+    assert again.run("21 * 2")["status"] == "ok"
+    again.close()
+
+
 @pytest.mark.slow
 def test_twenty_interrupts_and_twenty_restarts_leave_a_kernel_that_works(server: Any, kernel: Kernel) -> None:
     for trial in range(20):

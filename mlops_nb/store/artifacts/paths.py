@@ -20,8 +20,10 @@ def check_artifact_path(path: str, *, allow_root: bool = False) -> Parts:
     """Return the parts of a relative POSIX path.
 
     Raises:
-        InvalidInput: If it is absolute, leads out (`..`), is over-long, or holds what no file name should.
+        InvalidInput: If it is no text, is absolute, leads out (`..`), is over-long, or holds what no file name should.
     """
+    if not isinstance(path, str):
+        raise InvalidInput(f"An artifact path is a text, not {path!r:.80}.")
     if path in ("", ".", "/") and allow_root:
         return ()
     parts = tuple(path.split("/"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlops_nb.models.example import first_rows
 from mlops_nb.tracking.autolog._fit import Fit
+from mlops_nb.tracking.data.handing import shows_values
 from mlops_nb.tracking.models import log_model
 
 TAG_MODEL = "mlops.autolog"
@@ -15,7 +16,10 @@ TAG_MODEL = "mlops.autolog"
 def keep_model(
     fit: Fit, model: Any, features: Any, *, name: str = "model", params: Mapping[str, Any] | None = None, **options: Any
 ) -> None:
-    """Keep a model with signature and input example, as far as they are asked for and can be made."""
+    """Keep a model with signature and input example, as far as they are asked for and can be made.
+
+    The example is rows of the training data: it is kept only where the level of capture is `source`.
+    """
     if not fit.options.log_models:
         return
     with fit.safely("the model is"):
@@ -28,13 +32,13 @@ def keep_model(
         elif example is not None:
             with fit.safely("the signature of the model is"):
                 signature = signature_from(model, example, options)
-        kept = example if fit.options.log_input_examples else None
         info = log_model(
             model,
             name=name,
-            input_example=kept,
+            input_example=example,
+            keeps_example=fit.options.log_input_examples and shows_values(),
             signature=False if signature is None else signature,
-            params=params,
+            params=fit.texts_of(params or {}),
             tags={TAG_MODEL: fit.framework},
             run=fit.run,
             **options,

@@ -15,6 +15,7 @@ import msgspec
 
 from mlops_nb.core.names import MAX_PARAM_VALUE, clean_text
 from mlops_nb.core.records import CellOutcome
+from mlops_nb.core.redaction import Redactor
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.autolog._guard import guard
 from mlops_nb.tracking.autolog._options import Options, options_of
@@ -38,12 +39,14 @@ class Fit:
         run: The open run, which it joins, or one of its own, which ends with it.
         is_own: Whether it is its own.
         model_id: The logged model, once there is one.
+        redact: Takes secrets out of texts.
     """
 
     def __init__(self, framework: str, options: Options) -> None:
         self.framework = framework
         self.options = options
         self.model_id: str | None = None
+        self.redact = Redactor(os.environ)
         self._hides_parts = True
         active = sessions.current.active
         self.is_own = active is None
@@ -69,12 +72,20 @@ class Fit:
         """Keep faults of ours from the user's code: `with fit.safely("params are"): ...`."""
         return guard(self.framework, what)
 
-    def log_params(self, params: Mapping[str, Any], prefix: str = "") -> None:
-        """Log params, cut to the length that is allowed; one that the run has already stays as it is."""
-        for key, value in params.items():
+    def log_params(self, params: Mapping[str, Any], prefix: str = "", run: ActiveRun | None = None) -> None:
+        """Log params without secrets, cut to the length that is allowed; one that the run has already stays as it is.
+
+        They go to the run of the training, or to another one, such as that of a candidate.
+        """
+        to = run or self.run
+        for key, text in self.texts_of(params).items():
             name = clean_key(f"{prefix}{key}")
-            if name not in self.run.params:
-                self.run.log_param(name, clean_text(str(value))[:MAX_PARAM_VALUE])
+            if name not in to.params:
+                to.log_param(name, text)
+
+    def texts_of(self, params: Mapping[str, Any]) -> dict[str, str]:
+        """Return params as texts without secrets, cut to the length that is allowed."""
+        return {str(key): clean_text(self.redact.value(str(key), value))[:MAX_PARAM_VALUE] for key, value in params.items()}
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log what of these can be read as a number."""

@@ -41,7 +41,7 @@ def _callback(fit: Fit) -> Any:
             with fit.safely("the optimizer is"):
                 fit.log_params(self.model.optimizer.get_config(), prefix="optimizer_")
             with fit.safely("the structure of the model is"):
-                fit.run.log_text(summary_of(self.model), "model_summary.txt")
+                fit.run.log_text(fit.redact(summary_of(self.model)), "model_summary.txt")
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self._batches += 1

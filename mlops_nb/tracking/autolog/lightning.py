@@ -83,7 +83,7 @@ def _log_params(fit: Fit, trainer: Any, module: Any) -> None:
         optimizer = getattr(optimizer, "optimizer", optimizer)
         fit.log_params({"optimizer_name": type(optimizer).__name__, **optimizer.defaults})
     fit.log_params(dict(getattr(module, "hparams", None) or {}))
-    fit.run.log_text(str(module), "model_summary.txt")
+    fit.run.log_text(fit.redact(str(module)), "model_summary.txt")
 
 
 def _around_fit(original: Callable[..., Any], trainer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], base: type) -> Any:

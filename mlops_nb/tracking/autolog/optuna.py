@@ -62,10 +62,7 @@ class _Trials:
         return tracked
 
     def _log_params(self, trial: Any) -> None:
-        run = self._runs[trial.number]
-        for key, value in trial.params.items():
-            if clean_key(key) not in run.params:
-                run.log_param(clean_key(key), value)
+        self._fit.log_params(trial.params, run=self._runs[trial.number])
 
     def _end(self, number: int, state: str, error: BaseException | None = None) -> None:
         run = self._runs.pop(number)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from mlops_nb.core.names import MAX_PARAM_VALUE
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.autolog import _scores
 from mlops_nb.tracking.autolog._artifacts import keep_model
@@ -139,9 +138,8 @@ def _after(fit: Fit, estimator: Any, arguments: FitArguments) -> None:
     with fit.safely("the picture of the estimator is"):
         from sklearn.utils import estimator_html_repr
 
-        fit.run.log_text(
-            f'<!DOCTYPE html><html><head><meta charset="utf-8"></head><body>{estimator_html_repr(estimator)}</body></html>', _HTML
-        )
+        body = fit.redact(estimator_html_repr(estimator))
+        fit.run.log_text(f'<!DOCTYPE html><html><head><meta charset="utf-8"></head><body>{body}</body></html>', _HTML)
     if _is_search(estimator):
         with fit.safely("the search is"):
             _log_search(fit, estimator, arguments)
@@ -164,7 +162,7 @@ def _log_search(fit: Fit, search: Any, arguments: FitArguments) -> None:
         keep_model(fit, best, arguments.features, name="best_estimator", params=best.get_params())
         remember(fit, best)
     results = search.cv_results_
-    fit.run.log_text(_as_csv(results), "cv_results.csv")
+    fit.run.log_text(fit.redact(_as_csv(results)), "cv_results.csv")
     rank = next((results[name] for name in ("rank_test_score", *results) if name in results and name.startswith("rank_test_")), None)
     order = range(len(results["params"])) if rank is None else sorted(range(len(rank)), key=lambda i: rank[i])
     base = search.estimator.get_params(deep=not _is_search(search.estimator))
@@ -182,8 +180,7 @@ def _log_candidate(fit: Fit, search: Any, name: str, place: int, params: dict[st
     }
     run = sessions.current.start(name, tags=tags, nested=True, parent_id=fit.run.run_id, thread=threading.get_ident())
     try:
-        for key, value in params.items():
-            run.log_param(key, str(value)[:MAX_PARAM_VALUE])
+        fit.log_params(params, run=run)
         for key, value in row.items():
             if not key.startswith(("param", "split")) and value == value:
                 run.log_metric(key, float(value), 0)

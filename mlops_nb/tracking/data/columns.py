@@ -68,6 +68,7 @@ class Column(ABC):
         self.name_type = ""
         self.blocks: list[bytes] = []
         self._nulls = 0
+        self._first: Array | None = None
         self._seen: Array | None = None
 
     def feed(self, first: int, last: int, *, by_row: bool) -> Array | None:
@@ -76,9 +77,13 @@ class Column(ABC):
         rows = self._take(first, last, digest.update, by_row)
         self.blocks.append(digest.digest(16))
         if rows is not None:
-            if self._seen is None:
-                self._seen = np.zeros(_BITMAP, dtype=bool)
-            self._seen[(rows >> _S48).astype(np.uint16)] = True
+            places = (rows >> _S48).astype(np.uint16)
+            if self._first is None:  # of a short column these places take less than the map of all of them
+                self._first = places
+            else:
+                if self._seen is None:
+                    self._seen = _map_of(self._first)
+                self._seen[places] = True
         return rows
 
     @abstractmethod
@@ -109,9 +114,9 @@ class Column(ABC):
 
     def _distinct(self) -> int | None:
         """Estimate how many values there are from how many of the places they fall on stay empty (linear counting)."""
-        if self._seen is None:
+        if self._first is None:
             return None
-        empty = _BITMAP - int(np.count_nonzero(self._seen))
+        empty = _BITMAP - int(np.count_nonzero(_map_of(self._first) if self._seen is None else self._seen))
         return round(_BITMAP * float(np.log(_BITMAP / empty))) if empty > _BITMAP // 1000 else None
 
 
@@ -329,6 +334,13 @@ class LevelColumn(Column):
         for i in map(int, np.flatnonzero(self._found[1:])):
             levels[clean_text(self._names[i][:MAX_LEVEL_TEXT])] += int(self._found[i + 1])
         return dict(sorted(levels.items()))
+
+
+def _map_of(places: Array) -> Array:
+    """Return a map in which these places are True."""
+    seen = np.zeros(_BITMAP, dtype=bool)
+    seen[places] = True
+    return seen
 
 
 def _short(dtype: str) -> str:

@@ -84,7 +84,7 @@ class Handing:
         if callable(usage) and int(usage().sum()) <= MAX_CONTENT:
             from mlops_nb.tracking.data.frames import Part, study
 
-            return study([Part(data=content)], name=found.name, source=found, shows_values=_shows_values()).dataset
+            return study([Part(data=content)], name=found.name, source=found, shows_values=shows_values()).dataset
         return found
 
     def _give(self, run: ActiveRun, read: CellReads, *, with_folders: bool, is_last: bool) -> None:
@@ -201,5 +201,6 @@ def _stamp(read: CellReads, path: Path) -> Stamp:
     return Stamp(*read.files[str(path)])
 
 
-def _shows_values() -> bool:
+def shows_values() -> bool:
+    """Return whether values of the data may be kept, such as ends, levels and rows."""
     return os.environ.get("MLOPS_NB_CAPTURE", "source") == "source"

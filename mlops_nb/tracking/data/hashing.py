@@ -6,10 +6,13 @@ BLAKE3: as collision-proof as SHA-256 and two to three times as fast on one core
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import logging
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -24,8 +27,9 @@ logger = logging.getLogger("mlops_nb")
 CHUNK = 1 << 20
 _BUSY_SECONDS = 2.0
 _FRESH_NS = 2_000_000_000
-_SCHEMA = """CREATE TABLE IF NOT EXISTS hashes (
-    path BLOB PRIMARY KEY, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+_TICK_NS = 50_000_000
+_SCHEMA = """CREATE TABLE IF NOT EXISTS contents (
+    path BLOB PRIMARY KEY, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
     blake3 TEXT NOT NULL, other TEXT
 ) WITHOUT ROWID"""
 
@@ -63,14 +67,14 @@ def hash_file(path: str | Path, *, other: str | None = None, stopped: Callable[[
         stopped: Asked once a megabyte.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If it cannot be read, or is no regular file: a pipe or a device may have no end.
         Stopped: If `stopped` says so meanwhile.
     """
     hasher, second = blake3(), hashlib.new(other, usedforsecurity=False) if other else None
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     size = 0
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # Path.open has no advantage here and takes no bytes
+    with open_regular(path) as file:
         while count := file.readinto(buffer):
             hasher.update(view[:count])
             if second is not None:
@@ -81,8 +85,23 @@ def hash_file(path: str | Path, *, other: str | None = None, stopped: Callable[[
     return FileHash(blake3=hasher.hexdigest(), size=size, other=None if second is None else f"{other}:{second.hexdigest()}")
 
 
+def open_regular(path: str | Path) -> io.FileIO:
+    """Open a regular file for reading; nothing else, and without waiting for whoever is to write into a pipe.
+
+    Raises:
+        OSError: If it cannot be opened, or is something else.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return io.FileIO(fd, "rb")
+
+
 class HashCache:
-    """The hashes of files by path, inode, size and time of change, in a database that several processes may use.
+    """The hashes of files by path, inode, size and times of change, one of which nobody can set.
+
+    They lie in a database that several processes may use.
 
     A cache: it may be lost or damaged at any time and is then made anew. Any thread may use it.
 
@@ -104,25 +123,27 @@ class HashCache:
             Stopped: If `stopped` says so meanwhile.
         """
         absolute = os.path.abspath(path)  # noqa: PTH100  # links stay: the path is what the user knows
-        stamp = Stamp.of(os.stat(absolute))  # noqa: PTH116
-        known = self._get(absolute, stamp)
+        status = os.stat(absolute)  # noqa: PTH116
+        stamp, changed = Stamp.of(status), status.st_ctime_ns
+        known = self._get(absolute, stamp, changed)
         if known is not None and (other is None or (known.other or "").startswith(other)):
             return known
         found = hash_file(absolute, other=other, stopped=stopped)
         # A file that changed while it was read, or so lately that its clock may not show the next change, is read again.
-        is_settled = time.time_ns() - stamp.mtime_ns > _FRESH_NS
-        if is_settled and found.size == stamp.size and Stamp.of(os.stat(absolute)) == stamp:  # noqa: PTH116
-            self._put(absolute, stamp, found)
+        now, status = time.time_ns(), os.stat(absolute)  # noqa: PTH116
+        is_settled = now - stamp.mtime_ns > _FRESH_NS and now - changed > _TICK_NS
+        if is_settled and found.size == stamp.size and (Stamp.of(status), status.st_ctime_ns) == (stamp, changed):
+            self._put(absolute, stamp, changed, found)
         return found
 
-    def _get(self, path: str, stamp: Stamp) -> FileHash | None:
-        query = "SELECT blake3, other FROM hashes WHERE path = ? AND inode = ? AND size = ? AND mtime_ns = ?"
-        row = self._execute(query, (os.fsencode(path), *msgspec.structs.astuple(stamp)))
+    def _get(self, path: str, stamp: Stamp, changed: int) -> FileHash | None:
+        query = "SELECT blake3, other FROM contents WHERE path = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?"
+        row = self._execute(query, (os.fsencode(path), *msgspec.structs.astuple(stamp), changed))
         return None if row is None else FileHash(blake3=row[0], size=stamp.size, other=row[1])
 
-    def _put(self, path: str, stamp: Stamp, found: FileHash) -> None:
-        row = (os.fsencode(path), *msgspec.structs.astuple(stamp), found.blake3, found.other)
-        self._execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", row)
+    def _put(self, path: str, stamp: Stamp, changed: int, found: FileHash) -> None:
+        row = (os.fsencode(path), *msgspec.structs.astuple(stamp), changed, found.blake3, found.other)
+        self._execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def _execute(self, query: str, values: tuple[Any, ...]) -> Any:
         """Return the first row; None where there is none or the cache cannot be used."""

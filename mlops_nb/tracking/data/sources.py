@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,11 +61,13 @@ class Places:
             stopped: Says when to give up hashing.
 
         Raises:
-            OSError: If it cannot be read.
+            OSError: If it cannot be read, or is no regular file.
             Stopped: If `stopped` said so.
         """
+        stamp = Stamp.of(status := path.stat())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
         version = version_of(path)
-        stamp = Stamp.of(path.stat())
         content: FileHash | None = None
         if is_hashed and expected in (None, stamp):
             content = self.cache.hash(path, other=None if version is None else version.algorithm, stopped=stopped)

@@ -105,6 +105,8 @@ def _pandas_column(series: Any, name: str, role: str) -> Column:
         return FixedColumn(name, series.to_numpy(), dtype=str(dtype), role=role)
     if isinstance(dtype, pandas.CategoricalDtype):
         levels = [str(level) for level in dtype.categories]
+        if len(set(levels)) < len(levels):  # such as the number 1 and the text "1"
+            levels = [f"{level!r}" for level in dtype.categories]
         order = f" ordered {blake3(repr(levels).encode('utf-8', 'replace')).hexdigest(4)}" if dtype.ordered else ""
         return LevelColumn(name, f"category[{dtype.categories.dtype}]{order}", series.cat.codes.to_numpy(), levels, role=role)
     if isinstance(dtype, pandas.DatetimeTZDtype):
@@ -146,9 +148,10 @@ def _arrow_column(column: Any, name: str, dtype: str, role: str) -> Column:
         whole = whole.chunk(0) if hasattr(whole, "chunks") and whole.num_chunks else whole
         codes = whole.indices.cast(pyarrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False) if len(whole) else np.empty(0, np.int64)
         return LevelColumn(name, dtype, codes, [str(v) for v in whole.dictionary.to_pylist()] if len(whole) else [], role=role)
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_temporal(kind):
+    is_time = types.is_temporal(kind) and not types.is_interval(kind)
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or is_time:
         mask = column.is_null().to_numpy() if column.null_count else None
-        if types.is_temporal(kind) and not types.is_interval(kind):
+        if is_time:
             wide = kind.bit_width == 64
             show = functools.partial(_time_text, pyarrow, kind)
             column = column.cast(pyarrow.int64() if wide else pyarrow.int32())
@@ -249,6 +252,8 @@ def _numpy_column(values: Array, name: str, role: str, mask: Array | None) -> Co
 
 
 def _of_sparse(matrix: Any, name: str, role: str) -> Iterator[Group]:
+    if matrix.ndim == 1:
+        matrix = matrix.tocoo().reshape((matrix.shape[0], 1))
     csr = matrix.tocsr()
     if not csr.has_canonical_format:
         csr = csr.copy()
