@@ -11,11 +11,13 @@ import msgspec
 from mlops_nb.comparing.cells import CellPair, compare_cells
 from mlops_nb.comparing.data import RunDataComparison, compare_run_data
 from mlops_nb.comparing.environment import compare_environments
+from mlops_nb.comparing.evidence import Sig, evidence_of_groups, evidence_of_rows
 from mlops_nb.comparing.explaining import Cause, explain
+from mlops_nb.comparing.grouping import SEED, groups_of
 from mlops_nb.core.comparison import MetricRow, RunComparison, ValueRow, Verdict, compare
 from mlops_nb.core.records import Run
 from mlops_nb.core.redaction import Redactor
-from mlops_nb.errors import InvalidInput
+from mlops_nb.errors import InvalidInput, did_you_mean
 from mlops_nb.store.base import RunQuery, TrackingStore
 
 MAX_RUNS = 50
@@ -96,6 +98,10 @@ def compare_runs(
     *,
     metrics: Sequence[str] = (),
     only: bool = False,
+    by: str | None = None,
+    expand: bool = True,
+    sig: Sig | str = Sig.AUTO,
+    alpha: float = 0.05,
     redacted: bool = True,
 ) -> Comparison:
     """Compare runs with the first of them.
@@ -105,10 +111,14 @@ def compare_runs(
         runs: The base and the others, at most `MAX_RUNS`.
         metrics: Metrics to put first, the first one as headline. `-loss` says that lower is better.
         only: Leave out all metrics that are not named.
+        by: Compare groups of repeated runs, by `seed` or by a param or tag; see `grouping.groups_of`.
+        expand: Take in the other runs of those groups.
+        sig: How differences are tested for noise.
+        alpha: The error that is allowed over all tests together.
         redacted: Take secrets out once more, for what is to be passed on.
 
     Raises:
-        InvalidInput: If there are too few or too many runs.
+        InvalidInput: If there are too few or too many runs, or an option has no such value.
         NotFound: If no run has a metric that is named.
         StoreError: If the store cannot be read.
     """
@@ -116,11 +126,32 @@ def compare_runs(
         raise InvalidInput(
             f"{len(runs)} runs cannot be compared.", hint=f"Name 2 to {MAX_RUNS}." if runs else "Name at least two, such as @last~1 @last."
         )
+    sig = _sig(sig)
+    if not 0 < alpha < 0.5:
+        raise InvalidInput(f"alpha is {alpha}.", hint="Give a share of errors between 0 and 0.5, such as 0.05.")
+    if by is None and sig is Sig.SEEDS:
+        by = SEED
+    groups = [] if by is None else groups_of(store, runs, by, expand=expand)
+    if groups:
+        runs = [group.run for group in groups]
     if redacted:
         redact = Redactor(os.environ)
         runs = [redacted_run(run, redact) for run in runs]
-    result = compare(runs[0], runs[1:], metrics=metrics, only=only)
+    plain = compare(runs[0], runs[1:], metrics=metrics, only=only)
+    keys = [row.key for row in plain.metrics]
+    if groups and sig is not Sig.OFF:
+        found = evidence_of_groups(groups, keys, alpha)
+    else:
+        found = evidence_of_rows(store, runs[0], runs[1:], keys, Sig.OFF if groups else sig, alpha)
+    result = compare(runs[0], runs[1:], metrics=metrics, only=only, evidence=found.evidence, significance=found.significance)
     return Comparison(store, runs, result, redacted=redacted)
+
+
+def _sig(word: Sig | str) -> Sig:
+    try:
+        return Sig(word)
+    except ValueError:
+        raise InvalidInput(f"There is no test '{word}'.", hint=did_you_mean(str(word), Sig) or f"Use {', '.join(Sig)}.") from None
 
 
 def redacted_run(run: Run, redact: Redactor) -> Run:
