@@ -70,6 +70,17 @@ def unquoted(word: str) -> str:
     return word[1:-1] if len(word) >= 2 and word[0] == word[-1] and word[0] in "'\"" else word
 
 
+def joined(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return the words with `--sort -val_auc` as one, for options whose values may begin so: argparse would take them for options."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in options and word.startswith("-"):
+            found[-1] = f"{found[-1]}={word}" if found[-1].startswith("--") else f"{found[-1]}{word}"
+        else:
+            found.append(word)
+    return found
+
+
 class MagicParser(argparse.ArgumentParser):
     """An argument parser that raises our errors, with a guess, and never ends the kernel.
 

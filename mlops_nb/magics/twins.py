@@ -141,6 +141,22 @@ def _delete(a: Any, variables: Mapping[str, Any]) -> list[str]:
     return [_call("restore_run" if a.undo else "delete_run", _run(word, variables)) for word in a.runs]
 
 
+def compare_twin(a: Any, variables: Mapping[str, Any]) -> str:
+    """Return the Python twin of a line of `%compare` with its parsed arguments."""
+    call = _call(
+        "compare",
+        *(_run(word, variables) for word in a.runs),
+        base=_run(a.base, variables) if a.base else None,
+        what=a.what if a.what != "all" else None,
+        metrics=unquoted(a.metric) or None,
+        by=_text(a.by),
+        sig=a.sig if a.sig != "auto" else None,
+        alpha=a.alpha if a.alpha != 0.05 else None,
+        only_changed=a.only_changed,
+    )
+    return "\n".join(["import mlops_nb", call + (f".export({unquoted(a.export)!r})" if a.export else "")])
+
+
 def _model(a: Any, _: Mapping[str, Any]) -> list[str]:
     return [_call("log_model", _Code(a.variable), name=_text(a.name) or "model", input_example=_Code(a.example) if a.example else None)]
 
