@@ -111,6 +111,10 @@ class MagicParser(argparse.ArgumentParser):
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         options = [option for action in self._actions for option in action.option_strings]
         hint = did_you_mean(unknown[1], options) if unknown else None
+        if choice := re.search(r"(\S+): invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            choices = [word.strip("' ") for word in choice[3].split(",")]
+            message = f"{choice[1]} cannot be '{choice[2]}'"
+            hint = did_you_mean(choice[2], choices) or f"Use {', '.join(choices)}."
         raise InvalidInput(f"{self.prog}: {message}.", hint=hint or f"Usage: {' '.join(self.format_usage().split()[1:])}")
 
 

@@ -176,8 +176,7 @@ def test_privacy_says_what_is_captured_and_switches_this_kernel(
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_examples_that_parse(verb: str, said: Callable[[str], str]) -> None:
-    from mlops_nb.magics.arguments import split_words
-    from mlops_nb.magics.arguments import joined
+    from mlops_nb.magics.arguments import joined, split_words
     from mlops_nb.magics.track import _EXPRESSIONS
 
     for line in (f"%track {verb} --help", f"%track {verb}?"):
