@@ -13,6 +13,7 @@ from mlops_nb.fluent.active import (
     start_run,
     stop_run,
 )
+from mlops_nb.fluent.comparing import compare
 from mlops_nb.fluent.experiments import (
     create_experiment,
     delete_experiment,
@@ -38,6 +39,7 @@ from mlops_nb.fluent.logging import (
     log_metrics,
     log_param,
     log_params,
+    log_predictions,
     log_table,
     log_text,
     set_tag,
@@ -48,7 +50,7 @@ from mlops_nb.fluent.notebooks import check_notebook, reproduce, restore_noteboo
 from mlops_nb.fluent.places import get_artifact_uri, get_registry_uri, get_tracking_uri, set_registry_uri, set_tracking_uri
 from mlops_nb.fluent.registering import register_model
 from mlops_nb.fluent.searching import search_runs
-from mlops_nb.fluent.stored import archive_run, compare, delete_run, get_parent_run, get_run, note_run, restore_run, tag_run
+from mlops_nb.fluent.stored import archive_run, delete_run, get_parent_run, get_run, note_run, restore_run, tag_run
 from mlops_nb.tracking.privacy import privacy
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "log_metrics",
     "log_param",
     "log_params",
+    "log_predictions",
     "log_table",
     "log_text",
     "note_run",

@@ -14,8 +14,8 @@ from mlops_nb.tracking.target import resolve
 ENV_CAPTURE = "MLOPS_NB_CAPTURE"
 ENV_SYSTEM = "MLOPS_NB_SYSTEM_METRICS"
 LEVELS = {
-    "source": "the source of cells (secrets taken out), names read and written, figures shown, time, memory, outcome",
-    "hash": "the hash of each cell's source instead of the source, names read and written, time, memory, outcome; no figures",
+    "source": "source of cells and what they show (text, tables, figures; secrets taken out), names read and written, time, memory, end",
+    "hash": "the hash of each cell's source instead of the source, names read and written, time, memory, outcome; nothing that they show",
     "off": "nothing of the cells",
 }
 
@@ -92,6 +92,9 @@ def privacy(level: str | None = None) -> Privacy:
             "cells": LEVELS.get(now, LEVELS["source"]),
             "files read": "path, size and hash of the content; never the content" if now != "off" else "nothing",
             "tables": _TABLES.get(now, _TABLES["source"]),
+            "predictions": "of scikit-learn's scores that you log: target and prediction of each row, up to 100,000; a hash of the row"
+            if now == "source"
+            else "nothing, unless you call log_predictions",
             "environment": _ENVIRONMENTS.get(now, _ENVIRONMENTS["source"]),
             "the machine": "use of CPU, memory, disk, network and GPU, a sample every some seconds" if sampled else "nothing",
             "what you log": "as you log it, secrets of known shape taken out of cells and reasons",
