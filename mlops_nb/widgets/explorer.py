@@ -133,8 +133,8 @@ class MetricExplorer(View):
         Raises:
             InvalidInput: If nothing is chosen.
         """
-        options = {"axis": self.axis, "smoothing": self.smoothing, "log": self.log, "group": self.group or None}
-        return curves(self._store, self._chosen(), list(self.metrics), **options)
+        axis, group = checked_axis(self.axis), self.group or None
+        return curves(self._store, self._chosen(), list(self.metrics), axis=axis, smoothing=self.smoothing, log=self.log, group=group)
 
     def close(self) -> None:
         self._follower.stop()

@@ -15,9 +15,8 @@ def table_bundle(title: str, header: Sequence[str], rows: Sequence[Sequence[str]
     """Return a table of texts as HTML and as text; at most 25 rows."""
     shown = [list(row) for row in rows[:_ROWS]]
     head = "".join(f'<th style="text-align:left;padding:1px 10px 1px 0">{escape(each)}</th>' for each in header)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="padding:1px 10px 1px 0">{escape(one_line(c))}</td>' for c in row) + "</tr>" for row in shown
-    )
+    cells = ["".join(f'<td style="padding:1px 10px 1px 0">{escape(one_line(cell))}</td>' for cell in row) for row in shown]
+    body = "".join(f"<tr>{each}</tr>" for each in cells)
     foot = f'<div style="opacity:.75">{escape(note)}</div>' if note else ""
     html = f"<div><b>{escape(one_line(title))}</b><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}</div>"
     texts = [[fitted(one_line(cell), 24) for cell in row[:_COLUMNS]] for row in [list(header), *shown]]

@@ -221,9 +221,8 @@ def _bars(chart: Bars) -> Json:
         "marker": {"color": colours, "line": {"color": [theme.GREY if bar.weak else theme.COLOURS[0] for bar in chart.bars], "width": 1}},
     }
     names = Ticks(list(range(len(chart.bars))), [bar.name for bar in chart.bars])
-    layout["yaxis"] = _axis("", ticks="outside", ticklen=6, tickcolor="rgba(0,0,0,0)", autorange="reversed", **_ticks(names)) | {
-        "gridcolor": "rgba(0,0,0,0)"
-    }
+    apart = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
+    layout["yaxis"] = _axis("", autorange="reversed", **apart, **_ticks(names)) | {"gridcolor": "rgba(0,0,0,0)"}
     layout["xaxis"] = _axis(chart.x_label, range=[0, max([0.1, *(bar.value for bar in chart.bars)]) * 1.35])
     return {"data": [trace], "layout": {**layout, "showlegend": False}}
 
@@ -275,12 +274,10 @@ def _matrix(chart: Matrix) -> Json:
                 "yaxis": f"y{number}",
             }
         )
-        layout[f"xaxis{number}"] = _axis(
-            "predicted", domain=across, anchor=f"y{number}", showgrid=False, constrain="domain", constraintoward="left", **_ticks(names)
-        )
-        layout[f"yaxis{number}"] = _axis(
-            "true" if at == 0 else "", anchor=f"x{number}", autorange="reversed", showgrid=False, showticklabels=at == 0, **_ticks(names)
-        ) | {"scaleanchor": f"x{number}", "constrain": "domain"}
+        square = {"constrain": "domain", "showgrid": False, "ticks": "", **_ticks(names)}
+        layout[f"xaxis{number}"] = _axis("predicted", domain=across, anchor=f"y{number}", constraintoward="left", **square)
+        beside = _axis("true" if at == 0 else "", anchor=f"x{number}", autorange="reversed", showticklabels=at == 0, **square)
+        layout[f"yaxis{number}"] = {**beside, "scaleanchor": f"x{number}"}
         if len(chart.grids) > 1:
             title = {"text": f"<b>{label(grid.title, 40)}</b>", "x": across[0], "y": 1, "xref": "paper", "yref": "paper"}
             notes.append({**title, "xanchor": "left", "yanchor": "bottom", "showarrow": False})
@@ -294,12 +291,5 @@ def _counts(counts: Sequence[Sequence[int]], shares: Sequence[Sequence[float]], 
     for row, (line, parts) in enumerate(zip(counts, shares, strict=True)):
         for column, (count, share) in enumerate(zip(line, parts, strict=True)):
             font = {"color": theme.depth(share)[1], "size": 12}
-            yield {
-                "text": f"{count:,}",
-                "x": column,
-                "y": row,
-                "xref": f"x{number}",
-                "yref": f"y{number}",
-                "showarrow": False,
-                "font": font,
-            }
+            place = {"x": column, "y": row, "xref": f"x{number}", "yref": f"y{number}"}
+            yield {"text": f"{count:,}", "showarrow": False, "font": font, **place}

@@ -111,10 +111,11 @@ def _pairs(ticks: Ticks) -> Iterable[tuple[float, str]]:
 def _line(line: Line, panel: Panel, across: scales.Scale, up: scales.Scale, most: int) -> str:
     colour = theme.colour(line.look)
     if line.mode == "points":
+        shades: Sequence[float | None] = line.shades or [None] * len(line.xs)
         return "".join(
             f'<circle cx="{across.place(x):.1f}" cy="{up.place(y):.1f}" r="4" fill="{colour if shade is None else theme.shade(shade)}" '
             f'fill-opacity=".85"/>'
-            for x, y, shade in zip(line.xs, line.ys, line.shades or [None] * len(line.xs), strict=True)
+            for x, y, shade in zip(line.xs, line.ys, shades, strict=True)
             if x is not None and y is not None and scales.drawable(x, log=panel.log_x) and scales.drawable(y, log=panel.log_y)
         )
     body = ""

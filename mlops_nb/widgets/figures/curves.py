@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -133,8 +133,7 @@ class _Source(msgspec.Struct, frozen=True):
     cells: Sequence[CellExecution]
 
 
-def _unit(sources: object) -> tuple[float, str]:
-    assert hasattr(sources, "__iter__")
+def _unit(sources: Iterable[_Source]) -> tuple[float, str]:
     longest = max((s.points[-1][1] - each.run.start_time for each in sources for s in each.series.values() if s.points), default=0)
     return next((size, name) for size, name, least in _UNITS if longest >= least)
 
@@ -153,8 +152,8 @@ def _panel(key: str, groups: Sequence[Group], sources: dict[str, _Source], optio
                 xs, ys = _coordinates(source, key, options.axis, unit[0])
                 courses.append((xs, smoothed(xs, ys, options.smoothing) if options.smoothing else ys))
             x, mean, low, high = mean_band(courses)
-            band = {"low": low, "high": high} if len(courses) > 1 else {}
-            lines.append(Line(name=group.label, xs=x, ys=mean, look=look, **band))
+            several = len(courses) > 1
+            lines.append(Line(name=group.label, xs=x, ys=mean, look=look, low=low if several else None, high=high if several else None))
     label = {"step": "step", "time": "time", "relative": f"time since the run began ({unit[1]})"}[options.axis]
     return Panel(
         title=key + _ARROWS[direction_of(key)],
@@ -204,9 +203,9 @@ def cell_notes(cells: Sequence[CellExecution], times: Sequence[int]) -> str | li
         found.append(None if over else cell)
     first = found[0]
     if all(cell is first for cell in found):
-        return (
-            "" if first is None else f"{_name(first)} {one_line(first.source.strip().splitlines()[0])[:60] if first.source.strip() else ''}"
-        )
+        if first is None:
+            return ""
+        return f"{_name(first)} {one_line(next(iter(first.source.strip().splitlines()), ''))[:60]}".strip()
     return ["" if cell is None else _name(cell) for cell in found]
 
 

@@ -63,10 +63,9 @@ def _dimension(name: str, values: Sequence[float | str | None]) -> Dimension:
     if len(numbers) < len(values):
         texts = sorted({str(value) for value in values})
         kept = texts[:_MAX_LEVELS]
-        ticks = (
-            Ticks(list(range(len(kept))), kept) if len(texts) <= _MAX_LEVELS else Ticks([*range(len(kept)), len(kept)], [*kept, "others"])
-        )
-        return Dimension(name=name, values=[float(kept.index(str(v))) if str(v) in kept else float(len(kept)) for v in values], ticks=ticks)
+        named = kept if len(texts) <= _MAX_LEVELS else [*kept, "others"]
+        places = [float(kept.index(str(value))) if str(value) in kept else float(len(kept)) for value in values]
+        return Dimension(name=name, values=places, ticks=Ticks(list(range(len(named))), named))
     low, high = min(numbers), max(numbers)
     if low > 0 and high / low >= _LOG_RATIO:
         powers = [math.log10(value) for value in numbers]
