@@ -18,7 +18,7 @@ from mlops_nb.widgets.charts.chart import Line, Panel
 from mlops_nb.widgets.charts.figure import Figure
 from mlops_nb.widgets.charts.plotly_form import drawn_numbers
 from mlops_nb.widgets.figures.choosing import MAX_PANELS, chosen_metrics, is_seed, metrics_of, params_of, some
-from mlops_nb.widgets.figures.curves import CurveOptions, checked_axis, curve_chart, curves
+from mlops_nb.widgets.figures.curves import CurveOptions, CurveReader, checked_axis, curve_chart, curves
 from mlops_nb.widgets.figures.smoothing import checked
 from mlops_nb.widgets.following import Follower
 from mlops_nb.widgets.selecting import Which, session_store, which_runs
@@ -80,7 +80,7 @@ class MetricExplorer(View):
         following: Whether it changes by itself now.
     """
 
-    _esm = front_end("explorer")
+    _esm = front_end("chart", "explorer")
     _css = style()
 
     runs = traitlets.List(traitlets.Dict()).tag(sync=True)
@@ -101,6 +101,7 @@ class MetricExplorer(View):
         some(runs)
         checked(state.get("smoothing", 0.0))
         self._store = store
+        self._read = CurveReader(store)
         self._runs = {run.run_id: run for run in runs[:MAX_RUNS]}
         self._drawn: list[list[str]] = []
         self._follower = Follower(store, self._follow, self._has_running)
@@ -190,7 +191,7 @@ class MetricExplorer(View):
             max_lines=MAX_RUNS,
         )
         runs = self._chosen()
-        chart, summary = curve_chart(self._store, runs, chosen_metrics(runs, list(self.metrics)), options, max_points=_POINTS)
+        chart, summary = curve_chart(self._read, runs, chosen_metrics(runs, list(self.metrics)), options, max_points=_POINTS)
         places = {run_id: at for at, run_id in enumerate(self._runs)}
         # A run keeps its colour whichever others are drawn.
         looks = None if self.group else [places[run.run_id] for run in runs]

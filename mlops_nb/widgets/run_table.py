@@ -69,7 +69,8 @@ class RunTable(View):
         query, sort, group, columns, page, page_size: What is asked for; pages count from 0.
         selected: Ids of the chosen runs, at most 50, in the order of choosing; they stay chosen on other pages.
         rows: What is shown: of each run `id`, `name`, `status`, `group` and `cells`, the texts of the columns.
-        header: Of each column `key`, `label`, `number` (set to the right) and `sortable`.
+        header: Of each column `key`, `label`, `number` (set to the right), `sorted` (how it is) and `sort` (what to sort by
+            next; None where the store cannot).
         offered: The columns that could be chosen.
         place: First and last run shown, how many there are (0: not known), and whether more follow.
         compared: The chosen runs compared: `verdict`, `header`, `rows`; empty until asked for.
@@ -113,10 +114,7 @@ class RunTable(View):
 
     def sort_by(self, column: str) -> None:
         """Sort by a column; the other way round if it is sorted by it already. Metrics begin with the best end."""
-        best_low = column.startswith("metrics.") and comparison.direction_of(head(column)) is comparison.Direction.LOWER
-        first = column if best_low or not is_number(column) else f"-{column}"
-        other = column if first.startswith("-") else f"-{column}"
-        self.sort = other if self.sort == first else first
+        self.sort = self._next_sort(checked_column(column, self._seen))
 
     def select(self, *runs: str | Run) -> None:
         """Choose runs, by id or themselves, besides those that are chosen."""
@@ -227,6 +225,19 @@ class RunTable(View):
         self._seen = offered_columns(self._store.search_runs(query_of("", max_results=100)).items, [])
         return self._seen
 
+    def _sorted(self, column: str) -> str:
+        if not self.sort or checked_column(self.sort.removeprefix("-"), self._seen) != column:
+            return "none"
+        return "descending" if self.sort.startswith("-") else "ascending"
+
+    def _next_sort(self, column: str) -> str:
+        ways = (column, f"-{column}")
+        now = self._sorted(column)
+        if now != "none":
+            return ways[now == "ascending"]
+        best_is_high = column.startswith("metrics.") and comparison.direction_of(head(column)) is comparison.Direction.HIGHER
+        return ways[best_is_high or column == "started"]
+
     def _total(self) -> int:
         """Return how many runs there are where that is known without counting; else 0."""
         if self.query.strip():
@@ -241,7 +252,13 @@ class RunTable(View):
         grouped = checked_column(self.group, self._seen) if self.group else None
         with self.hold_sync():
             self.header = [
-                {"key": name, "label": head(name), "number": is_number(name), "sortable": order_by(name, False) is not None}
+                {
+                    "key": name,
+                    "label": head(name),
+                    "number": is_number(name),
+                    "sorted": self._sorted(name),
+                    "sort": None if order_by(name, False) is None else self._next_sort(name),
+                }
                 for name in ["name", *shown]
             ]
             self.offered = self._seen

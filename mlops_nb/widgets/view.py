@@ -17,9 +17,9 @@ from mlops_nb.widgets.static_form import Bundle
 _STATIC = Path(__file__).parent / "static"
 
 
-def front_end(name: str) -> str:
-    """Return the ES module of a view with what all of them share; it loads nothing else."""
-    return "\n".join((_STATIC / file).read_text(encoding="utf-8") for file in ("dom.js", f"{name}.js"))
+def front_end(*names: str) -> str:
+    """Return the ES module of a view: its files behind what all views share. It loads nothing else."""
+    return "\n".join((_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("dom", *names))
 
 
 def style() -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -21,6 +21,8 @@ from mlops_nb.widgets.figures.choosing import MAX_LINES, MAX_PANELS, Group, chos
 from mlops_nb.widgets.figures.smoothing import checked, mean_band, smoothed
 
 Axis = Literal["step", "time", "relative"]
+_T = TypeVar("_T")
+_KEPT = 40
 _POINTS_IN_ALL = 6_000
 _POINTS_OF_LINE = (60, 500)
 _FAINT_UP_TO = 6
@@ -69,7 +71,7 @@ def curves(
     """
     options = CurveOptions(axis=checked_axis(axis), smoothing=checked(smoothing), log=log, group=group)
     some(runs)
-    chart, summary = curve_chart(store, runs, chosen_metrics(runs, metrics), options)
+    chart, summary = curve_chart(CurveReader(store), runs, chosen_metrics(runs, metrics), options)
     return Figure(chart, summary)
 
 
@@ -87,7 +89,7 @@ def checked_axis(axis: str) -> Axis:
 
 
 def curve_chart(
-    store: TrackingStore, runs: Sequence[Run], metrics: Sequence[str], options: CurveOptions, *, max_points: int = _POINTS_IN_ALL
+    read: CurveReader, runs: Sequence[Run], metrics: Sequence[str], options: CurveOptions, *, max_points: int = _POINTS_IN_ALL
 ) -> tuple[Curves, list[str]]:
     """Return the chart and what it shows in words; see `curves`."""
     groups = grouped(runs, options.group)
@@ -97,20 +99,12 @@ def curve_chart(
     notes += left_out(len(keys), len(metrics), "metrics")
     lines = sum(len(each.runs) for each in shown) * len(keys)
     low, high = _POINTS_OF_LINE
+    points = max(low, min(high, max_points // max(1, lines)))
     sources = {
         run.run_id: _Source(
             run,
-            {
-                series.key: series
-                for series in store.series(
-                    run.run_id,
-                    keys,
-                    max_points=max(low, min(high, max_points // max(1, lines))),
-                    start_step=options.start_step,
-                    end_step=options.end_step,
-                )
-            },
-            store.cells(run.run_id) if options.group is None else [],
+            {key: series for key in keys if (series := read.series(run, key, points, options.start_step, options.end_step))},
+            read.cells(run) if options.group is None else [],
         )
         for each in shown
         for run in each.runs
@@ -125,6 +119,39 @@ def curve_chart(
     notes += _gaps(panels, options.log)
     title = keys[0] + _ARROWS[direction_of(keys[0])] if len(keys) == 1 else f"{len(keys)} metrics of {len(runs)} runs"
     return Curves(title=title, panels=panels, notes=notes), summary
+
+
+class CurveReader:
+    """Reads the curves and cells of runs, each once as long as the run stays as it is."""
+
+    def __init__(self, store: TrackingStore) -> None:
+        self._store = store
+        self._kept: dict[str, tuple[int, dict[object, Any]]] = {}
+
+    def series(self, run: Run, key: str, max_points: int, start: int | None, end: int | None) -> Series | None:
+        """Return a metric of a run, thinned; None where it has none."""
+
+        def read() -> Series | None:
+            found = self._store.series(run.run_id, [key], max_points=max_points, start_step=start, end_step=end)
+            return found[0] if found else None
+
+        return self._remembered(run, (key, max_points, start, end), read) if key in run.metrics else None
+
+    def cells(self, run: Run) -> Sequence[CellExecution]:
+        """Return the ledger of a run."""
+        return self._remembered(run, "cells", lambda: self._store.cells(run.run_id))
+
+    def _remembered(self, run: Run, what: object, read: Callable[[], _T]) -> _T:
+        revision, kept = self._kept.get(run.run_id, (-1, {}))
+        if revision != run.revision:
+            kept = {}
+            self._kept[run.run_id] = (run.revision, kept)
+        if len(kept) >= _KEPT:
+            kept.clear()
+        if what not in kept:
+            kept[what] = read()
+        found: _T = kept[what]
+        return found
 
 
 class _Source(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,18 +32,17 @@ def smoothed(xs: Sequence[float], ys: Sequence[float], strength: float) -> list[
     The weight of what came before is `sqrt(strength)` to the power of the distance in thousandths of the x-axis, so
     that thinned series, and ones with gaps, are smoothed alike. This is the "time-weighted" average of W&B's charts.
     """
-    import numpy as np
-
     weight = strength**0.5
     span = (xs[-1] - xs[0]) or 1.0
-    decay = weight ** (np.diff(np.asarray(xs, dtype=float), prepend=xs[0]) / span * _UNITS)
     total = norm = 0.0
+    before = xs[0]
     found = []
-    for value, kept in zip(ys, decay, strict=True):
-        total, norm = total * kept, norm * kept
-        if abs(value) < float("inf"):
+    for x, value in zip(xs, ys, strict=True):
+        kept = weight ** ((x - before) / span * _UNITS)
+        total, norm, before = total * kept, norm * kept, x
+        if math.isfinite(value):
             total, norm = total + value, norm + 1
-        found.append(total / norm if norm and value == value else float("nan"))
+        found.append(total / norm if norm and not math.isnan(value) else math.nan)
     return found
 
 
