@@ -92,7 +92,8 @@ class Figure:
         return {_PLOTLY: {**self.json, "config": _CONFIG}, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
 
-_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+# Not `responsive`: in JupyterLab, whose outputs have no height of their own, the figure would collapse.
+_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
 
 def _size(form: Json) -> int:

@@ -53,7 +53,7 @@ def fitted(values: Iterable[float | None], start: float, end: float, *, log: boo
 
 def ticks(scale: Scale, count: int = 5) -> Ticks:
     """Return round places on an axis, with numbers."""
-    if scale.log:
+    if scale.log and scale.high / scale.low > 6:
         return _log_ticks(scale, count)
     raw = (scale.high - scale.low) / count
     power = 10.0 ** math.floor(math.log10(raw))

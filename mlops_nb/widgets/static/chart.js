@@ -45,7 +45,7 @@ function scale([low, high], start, end, log) {
   return {
     place: (value) => start + ((to(value) - a) / (b - a)) * (end - start),
     value: (pixel) => from(a + ((pixel - start) / (end - start)) * (b - a)),
-    ticks: (count) => (log ? logTicks(a, b) : roundTicks(a, b, count)),
+    ticks: (count) => (log && b - a > 0.8 ? logTicks(a, b) : roundTicks(low, high, count).filter((value) => !log || value > 0)),
   };
 }
 

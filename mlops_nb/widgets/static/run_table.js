@@ -132,7 +132,7 @@ function render({ model, el }) {
     const heads = ["", ...state.header].map((text) => html("th", { scope: "col" }, text));
     const rows = state.rows.map((row) => html("tr", { class: `mlops-nb-${row.kind}` }, html("th", { scope: "row" }, row.key), ...row.cells.map((c) => html("td", {}, c))));
     compared.replaceChildren(
-      html("div", { class: "mlops-nb-bar" }, html("b", { class: "mlops-nb-grow", role: "status" }, state.verdict), button("Close", () => model.send({ do: "close-comparison" }))),
+      html("div", { class: "mlops-nb-bar" }, html("b", { class: "mlops-nb-verdict", role: "status" }, state.verdict), button("Close", () => model.send({ do: "close-comparison" }))),
       html("div", { class: "mlops-nb-scroll", tabindex: "0", role: "region", "aria-label": "Comparison, scrollable" }, html("table", { "aria-label": "Comparison" }, html("thead", {}, html("tr", {}, heads)), html("tbody", {}, rows))),
     );
   }
