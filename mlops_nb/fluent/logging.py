@@ -127,6 +127,29 @@ def log_table(data: Any, artifact_file: str, run_id: str | None = None) -> None:
     tables.log_table(active_or_new(run_id), data, artifact_file, sessions.current.store)
 
 
+def log_predictions(
+    target: Any, prediction: Any, *, rows: Any = None, name: str = "validation", task: str | None = None, run_id: str | None = None
+) -> None:
+    """Keep target and prediction of each row with the active run, starting one if none is open.
+
+    From them `compare` tells whether a difference is more than noise. What scikit-learn's metrics are computed of, and
+    then logged, is kept by itself, up to 100,000 rows.
+
+    Args:
+        target: The truth: one number or label a row.
+        prediction: One number or label a row, or a row of probabilities, one a class.
+        rows: What tells the rows apart: their ids, their index, or the rows themselves (of which only hashes are kept);
+            without, the index of a pandas target, else their order.
+        name: What the rows are called. A name that is there already is written over.
+        task: `classification` or `regression`.
+        run_id: Another run than the active one.
+
+    Raises:
+        InvalidInput: If they do not have as many rows, or have another form.
+    """
+    active_or_new(run_id).log_predictions(target, prediction, rows=rows, name=name, task=task)
+
+
 def log_data(data: Any, name: str | None = None, context: str | None = None) -> Dataset:
     """Note what data the active run uses: a file or a table, told apart by its whole content.
 

@@ -19,6 +19,7 @@ from mlops_nb.core.redaction import Redactor, is_secret_name
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, StoreError, did_you_mean
 from mlops_nb.execution.ledger import CellLedger
+from mlops_nb.magics import scoring
 from mlops_nb.magics.arguments import split_assignment, split_words, unquoted
 from mlops_nb.magics.live import LiveCard, live_card
 from mlops_nb.magics.parsers import CELL_VERB, VERBS, parser_of
@@ -334,7 +335,7 @@ class TrackMagics(ReadingVerbs, Magics):
 
     def _evaluate(self, expression: str, verb: str, key: str = "--step") -> Any:
         try:
-            return self.shell.ev(expression)
+            return scoring.evaluate(self.shell, expression) if verb == "log" else self.shell.ev(expression)
         except Exception as error:  # the expression is the user's; whatever it raises is the answer
             raise InvalidInput(f"%track {verb}: {key}={expression} cannot be evaluated: {type(error).__name__}: {error}") from error
 

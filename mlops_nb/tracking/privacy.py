@@ -84,6 +84,9 @@ def privacy(level: str | None = None) -> Privacy:
             "files read": "path, size and hash of the content; never the content" if now != "off" else "nothing",
             "tables": "row count, column names and types, a fingerprint and a sketch of each column (quantiles, frequent values)"
             + (" and, with a model, some rows as its input example" if now == "source" else ""),
+            "predictions": "of scikit-learn's scores that you log: target and prediction of each row, up to 100,000; a hash of the row"
+            if now == "source"
+            else "nothing, unless you call log_predictions",
             "environment": _ENVIRONMENTS.get(now, _ENVIRONMENTS["source"]),
             "the machine": "use of CPU, memory, disk, network and GPU, a sample every some seconds" if sampled else "nothing",
             "what you log": "as you log it, secrets of known shape taken out of cells and reasons",

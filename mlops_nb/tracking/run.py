@@ -18,7 +18,7 @@ from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_nam
 from mlops_nb.core.records import TAG_HYGIENE, TAG_NOTE, TAG_RUN_NAME, CellExecution, CellOutcome, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput
-from mlops_nb.tracking import clock, shortage
+from mlops_nb.tracking import clock, scores, shortage
 from mlops_nb.tracking.belongings import Belongings
 from mlops_nb.tracking.journal import Journal
 
@@ -177,6 +177,8 @@ class ActiveRun(Belongings):
         else:
             text = b'"NaN"' if math.isnan(number) else b'"Infinity"' if number > 0 else b'"-Infinity"'
         self._journal.append_body(b'"t":"m","ts":%d,"key":%b,"value":%b,"step":%d%b}' % (now, encoded, text, step, self._in_cell))
+        if scores.recent and number in scores.recent:
+            scores.link(self, key, number)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics; the same as `log` with a mapping."""
@@ -223,6 +225,24 @@ class ActiveRun(Belongings):
     def note(self, text: str) -> None:
         """Set the run's note (Markdown)."""
         self.set_tag(TAG_NOTE, text)
+
+    def log_predictions(self, target: Any, prediction: Any, *, rows: Any = None, name: str = "validation", task: str | None = None) -> None:
+        """Keep target and prediction of each row, so that a comparison can tell a better model from a lucky one.
+
+        Args:
+            target: The truth: one number or label a row.
+            prediction: One number or label a row, or a row of probabilities, one a class.
+            rows: What tells the rows apart: their ids, their index, or the rows themselves (of which only hashes are kept);
+                without, the index of a pandas target, else their order.
+            name: What the rows are called. A name that is there already is written over.
+            task: `classification` or `regression`.
+
+        Raises:
+            InvalidInput: If they do not have as many rows, or have another form.
+        """
+        from mlops_nb.tracking.predictions import log_predictions
+
+        log_predictions(self, target, prediction, rows=rows, name=name, task=task)
 
     # -- the ledger, told by the cell hooks
 

@@ -165,7 +165,7 @@ def watch_predictions(framework: str, kind: type) -> None:
         if trained is not None:
             with guard(framework, "a later score is"):
                 data = args[0] if args else next(iter(kwargs.values()), None)
-                _scores.predictions.put(answer, _scores.Prediction(trained, _scores.name_of(data)))
+                _scores.predictions.put(answer, _scores.Prediction(trained, _scores.name_of(data), _scores.while_it_lives(data)))
         return answer
 
     def around_score(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

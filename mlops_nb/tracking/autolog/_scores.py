@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mlops_nb.tracking.autolog._fit import Trained
@@ -13,10 +14,19 @@ _MAX_CHAIN = 8
 
 
 class Prediction(NamedTuple):
-    """What a tracked model answered: where the model's training went, and what people call the data."""
+    """What a tracked model answered: where the model's training went, what people call the data, and while it lives, the data."""
 
     trained: Trained
     data_name: str
+    data: Callable[[], Any] = lambda: None
+
+
+def while_it_lives(thing: Any) -> Callable[[], Any]:
+    """Return what gives a thing as long as others hold it, then None."""
+    try:
+        return weakref.ref(thing)
+    except TypeError:
+        return lambda: None
 
 
 class _ByIdentity:

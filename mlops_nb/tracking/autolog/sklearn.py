@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from mlops_nb.core.names import MAX_PARAM_VALUE
+from mlops_nb.tracking import scores
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.autolog import _scores
 from mlops_nb.tracking.autolog._artifacts import keep_model
@@ -225,6 +226,10 @@ def _around_metric(original: Callable[..., Any], args: tuple[Any, ...], kwargs: 
         score = original(*args, **kwargs)
     with guard(NAME, "a later score is"):
         prediction = _scores.prediction_among((*args, *kwargs.values()))
-        if prediction is not None:
+        if prediction is None:
+            scores.saw(original, args, kwargs, score)
+        else:
+            # Before it is logged: whoever logs this value tells what it is of.
+            scores.saw(original, args, kwargs, score, name=prediction.data_name, features=prediction.data)
             log_score(prediction.trained, original.__name__, prediction.data_name, score)
     return score
