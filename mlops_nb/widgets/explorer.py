@@ -104,10 +104,11 @@ class MetricExplorer(View):
         self._read = CurveReader(store)
         self._runs = {run.run_id: run for run in runs[:MAX_RUNS]}
         self._drawn: list[list[str]] = []
-        self._follower = Follower(store, self._follow, self._has_running)
+        self._follower: Follower = Follower(store, self._follow, self._has_running)
         wanted = chosen_metrics(runs, metrics, default=2)
         first = list(self._runs) if metrics is not None or len(runs) <= _FIRST or state.get("group") else list(self._runs)[:_FIRST]
         super().__init__(metrics=wanted[:MAX_PANELS], chosen=first, **state)
+        self._follower.look()
         self._offer()
         self._draw()
         self._look_on()
@@ -118,11 +119,14 @@ class MetricExplorer(View):
 
     def refresh(self) -> None:
         """Read the runs again."""
-        with self._lock:
-            self._runs = {run_id: self._store.get_run(run_id) for run_id in self._runs}
-            self._offer()
-            self.try_to(self._draw)
+        self.try_to(self._read_again)
         self._look_on()
+
+    def _read_again(self) -> None:
+        self._follower.look()
+        self._runs = {run_id: self._store.get_run(run_id) for run_id in self._runs}
+        self._offer()
+        self._draw()
 
     def reset_zoom(self) -> None:
         """Draw all steps."""
@@ -136,10 +140,6 @@ class MetricExplorer(View):
         """
         axis, group = checked_axis(self.axis), self.group or None
         return curves(self._store, self._chosen(), list(self.metrics), axis=axis, smoothing=self.smoothing, log=self.log, group=group)
-
-    def close(self) -> None:
-        self._follower.stop()
-        super().close()
 
     # -- how it follows
 

@@ -34,10 +34,19 @@ class Follower:
         self._wanted: Any = weakref.WeakMethod(wanted)
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._seen = -1
 
     @property
     def is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive() and not self._over.is_set()
+
+    def look(self) -> None:
+        """Note how the store is now. Called before a view reads, so that nothing that comes meanwhile is missed.
+
+        Raises:
+            StoreError: If it cannot be asked.
+        """
+        self._seen = self._store.revision()
 
     def start(self) -> None:
         """Begin to follow; nothing if it does already."""
@@ -51,16 +60,17 @@ class Follower:
         self._over.set()
 
     def _work(self, over: threading.Event) -> None:
-        seen, failures = -1, 0
-        while not over.wait(PERIOD if seen >= 0 else 0):
+        failures = 0
+        while not over.wait(PERIOD):
             wanted, changed = self._wanted(), self._changed()
             if wanted is None or changed is None or not wanted():
                 return
             try:
                 revision = self._store.revision()
-                if seen >= 0 and revision != seen:
+                if revision != self._seen:
+                    self._seen = revision
                     changed()
-                seen, failures = revision, 0
+                failures = 0
             except MlopsError as error:  # a server that is away comes back, or the view stays as it is
                 failures += 1
                 if failures > _PATIENCE:

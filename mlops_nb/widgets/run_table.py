@@ -97,7 +97,7 @@ class RunTable(View):
         self._tokens: list[str | None] = [None]
         self._runs: list[Run] = []
         self._seen: list[str] = []
-        self._follower = Follower(store, self.refresh, self._has_running)
+        self._follower: Follower = Follower(store, self.refresh, self._has_running)
         super().__init__(**state)
         self._reload()
         self.observe(self._changed, ["query", "sort", "group", "columns", "page", "page_size"])
@@ -148,10 +148,6 @@ class RunTable(View):
         """Return the curves of the chosen runs, or of those of the page where none is chosen."""
         return MetricExplorer(self._store, list(self.selected_runs) or self._runs[:MAX_RUNS], metrics)
 
-    def close(self) -> None:
-        self._follower.stop()
-        super().close()
-
     # -- how it follows
 
     def _changed(self, change: Any) -> None:
@@ -182,6 +178,7 @@ class RunTable(View):
             self._follower.start()
 
     def _read(self) -> None:
+        self._follower.look()
         clauses = list(self._order())
         if self.page >= len(self._tokens):
             self._tokens = self._tokens[: self.page + 1]

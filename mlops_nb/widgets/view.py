@@ -12,6 +12,7 @@ import anywidget
 import traitlets
 
 from mlops_nb.errors import MlopsError
+from mlops_nb.widgets.following import Follower
 from mlops_nb.widgets.static_form import Bundle
 
 _STATIC = Path(__file__).parent / "static"
@@ -35,6 +36,7 @@ class View(anywidget.AnyWidget):
     """
 
     message = traitlets.Unicode("").tag(sync=True)
+    _follower: Follower | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         self._lock = threading.RLock()
@@ -57,14 +59,19 @@ class View(anywidget.AnyWidget):
 
     def try_to(self, action: Callable[[], object]) -> bool:
         """Do something; say in `message` why it did not go."""
+        self.message = ""
         try:
             with self._lock:
                 action()
         except MlopsError as error:
             self.message = str(error)
-            return False
-        self.message = ""
-        return True
+        return not self.message
+
+    def close(self) -> None:
+        """Take the view off the pages that show it, and follow no longer."""
+        if self._follower is not None:
+            self._follower.stop()
+        super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         given: Any = super()._repr_mimebundle_(**kwargs)

@@ -3,7 +3,7 @@
 from mlops_nb.widgets.figures.curves import curves
 from mlops_nb.widgets.figures.importance import importance
 from mlops_nb.widgets.figures.parallel import parallel
-from mlops_nb.widgets.figures.predictions import confusion, roc
+from mlops_nb.widgets.figures.predictions import confusion, predicted_classes, predicted_scores, roc
 from mlops_nb.widgets.figures.scatter import scatter
 
-__all__ = ["confusion", "curves", "importance", "parallel", "roc", "scatter"]
+__all__ = ["confusion", "curves", "importance", "parallel", "predicted_classes", "predicted_scores", "roc", "scatter"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from mlops_nb.comparing.explaining import REPETITIONS
 from mlops_nb.core.comparison import run_labels
 from mlops_nb.core.names import SYSTEM_METRICS
 from mlops_nb.core.records import Run
@@ -16,7 +17,6 @@ from mlops_nb.errors import InvalidInput, NotFound, did_you_mean
 
 MAX_LINES = 20
 MAX_PANELS = 6
-_SEED = re.compile(r"(^|[_./\-])(random_state|seed|rng)$", re.IGNORECASE)
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -81,8 +81,8 @@ def known(name: str, present: Sequence[str], kind: str) -> str:
 
 
 def is_seed(param: str) -> bool:
-    """Return whether a param is the seed of random numbers, judged by its name."""
-    return _SEED.search(param) is not None
+    """Return whether a param only repeats a run, as its seed does, judged by its name."""
+    return param.rpartition("__")[2].lower() in REPETITIONS
 
 
 def grouped(runs: Sequence[Run], by: str | None) -> list[Group]:
@@ -98,7 +98,7 @@ def grouped(runs: Sequence[Run], by: str | None) -> list[Group]:
     if by is None:
         return [Group(label, [run]) for label, run in zip(run_labels(runs), runs, strict=True)]
     found: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    if by == "seed":
+    if by.lower() in REPETITIONS:
         for run in runs:
             found.setdefault(tuple(sorted((k, v) for k, v in run.params.items() if not is_seed(k))), []).append(run)
         shared = set.intersection(*(set(pairs) for pairs in found)) if found else set()

@@ -9,10 +9,11 @@ from mlops_nb.widgets.charts.figure import Figure
 from mlops_nb.widgets.figures.curves import Axis, curves
 from mlops_nb.widgets.figures.importance import importance
 from mlops_nb.widgets.figures.parallel import parallel
+from mlops_nb.widgets.figures.predictions import confusion, predicted_classes, predicted_scores, roc
 from mlops_nb.widgets.figures.scatter import scatter
 from mlops_nb.widgets.selecting import Which, session_store, which_runs
 
-KINDS = ("curves", "parallel", "scatter", "importance")
+KINDS = ("curves", "parallel", "scatter", "importance", "confusion", "roc")
 _MOST = 1_000
 
 
@@ -38,7 +39,7 @@ def plot(
         mlops_nb.plot("importance", metrics="val_auc")
 
     Args:
-        kind: `curves`, `parallel`, `scatter` or `importance`.
+        kind: `curves`, `parallel`, `scatter`, `importance`, or, of predictions that runs have kept, `confusion` or `roc`.
         runs: Runs, selectors (`@last`, a name, the beginning of an id), a filter or text; by default all runs here, the
             newest 1,000.
         metrics: Names; for other kinds than curves the first one counts.
@@ -61,6 +62,8 @@ def plot(
         "parallel": lambda: parallel(found, first, params=params),
         "scatter": lambda: scatter(found, x, y or first, colour=colour, log=log),
         "importance": lambda: importance(found, first),
+        "confusion": lambda: confusion(predicted_classes(store, found)),
+        "roc": lambda: roc(predicted_scores(store, found)),
     }
     if kind not in ways:
         raise InvalidInput(f"There is no figure '{kind}'.", hint=did_you_mean(kind, KINDS) or f"Use {', '.join(KINDS)}.")

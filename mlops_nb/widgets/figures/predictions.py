@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mlops_nb.core.comparison import run_labels
 from mlops_nb.core.formatting import format_number
+from mlops_nb.core.records import Run
 from mlops_nb.errors import InvalidInput
+from mlops_nb.store.base import TrackingStore
 from mlops_nb.widgets.charts.chart import Curves, Grid, Line, Matrix, Panel
 from mlops_nb.widgets.charts.figure import Figure
 from mlops_nb.widgets.figures.choosing import MAX_LINES, left_out
@@ -97,6 +100,76 @@ def roc_points(name: str, true: Any, score: Any) -> tuple[list[float], list[floa
     area = float(np.sum(np.diff(xs) * (ys[1:] + ys[:-1]) / 2))
     kept = np.unique(np.linspace(0, len(xs) - 1, min(len(xs), _MAX_POINTS)).round().astype(int))
     return xs[kept].round(5).tolist(), ys[kept].round(5).tolist(), area
+
+
+def predicted_classes(store: TrackingStore, runs: Sequence[Run]) -> dict[str, tuple[Any, Any]]:
+    """Return what `confusion` draws, of the predictions that runs have kept; see `mlops_nb.log_predictions`.
+
+    Probabilities stand for the class with the largest one; of a single column, for the second class from 0.5 on.
+
+    Raises:
+        InvalidInput: If no run has kept predictions of classes.
+    """
+    return _kept(store, runs, _classes, "predictions of classes")
+
+
+def predicted_scores(store: TrackingStore, runs: Sequence[Run]) -> dict[str, tuple[Any, Any]]:
+    """Return what `roc` draws, of the predictions that runs have kept; see `mlops_nb.log_predictions`.
+
+    Raises:
+        InvalidInput: If no run has kept scores of two classes.
+    """
+    return _kept(store, runs, _scores, "scores of two classes")
+
+
+_Form = Callable[[Any], tuple[Any, Any] | None]
+
+
+def _kept(store: TrackingStore, runs: Sequence[Run], form: _Form, what: str) -> dict[str, tuple[Any, Any]]:
+    from mlops_nb.comparing.predictions import RunPredictions
+
+    found: dict[str, tuple[Any, Any]] = {}
+    for run, label in zip(runs[:MAX_LINES], run_labels(runs[:MAX_LINES]), strict=True):
+        kept = RunPredictions(store, run.run_id)
+        for file in kept.files:
+            predictions = kept.of(file)
+            pair = None if predictions is None else form(predictions)
+            if predictions is not None and pair is not None:
+                found[label if len(kept.files) == 1 else f"{label} {predictions.info.name}"] = pair
+    if not found:
+        raise InvalidInput(f"None of these runs has kept {what}.", hint="Keep them: mlops_nb.log_predictions(y_true, y_pred)")
+    return found
+
+
+def _classes(predictions: Any) -> tuple[Any, Any] | None:
+    import numpy as np
+
+    target, guess, classes = predictions.target, predictions.prediction, list(predictions.info.classes)
+    if predictions.info.task == "regression" or (target.dtype.kind == "f" and not classes and len(np.unique(target)) > MAX_CLASSES):
+        return None
+    names = np.asarray(classes) if classes else np.unique(target)
+    if guess.ndim == 2:
+        if guess.shape[1] != len(names):
+            return None
+        guess = np.argmax(guess, axis=1)
+    elif guess.dtype.kind == "f" and not set(np.unique(guess).tolist()) <= set(np.unique(target).tolist()):
+        if len(names) != 2 or guess.min() < 0 or guess.max() > 1:
+            return None
+        guess = (guess >= 0.5).astype(int)
+    else:
+        return (names[target], names[guess]) if classes else (target, guess)
+    return (names[target] if classes else target), names[guess]
+
+
+def _scores(predictions: Any) -> tuple[Any, Any] | None:
+    import numpy as np
+
+    target, guess = predictions.target, predictions.prediction
+    if predictions.info.task == "regression" or len(np.unique(target)) != 2:
+        return None
+    if guess.ndim == 2:
+        return (target, guess[:, 1]) if guess.shape[1] == 2 else None
+    return (target, guess) if guess.dtype.kind == "f" else None
 
 
 def _columns(name: str, true: Any, predicted: Any) -> tuple[Any, Any]:
