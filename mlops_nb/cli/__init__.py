@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from mlops_nb.cli.artifacts import artifacts
+from mlops_nb.cli.compare import compare
 from mlops_nb.cli.db import db
 from mlops_nb.cli.experiments import experiments
 from mlops_nb.cli.gc import gc
@@ -27,6 +28,7 @@ def commands() -> None:
 
 
 commands.add_command(track)
+commands.add_command(compare)
 commands.add_command(report)
 commands.add_command(server)
 for command in (experiments, runs, artifacts, import_group, export_group, gc, db):

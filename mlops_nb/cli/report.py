@@ -18,6 +18,7 @@ def report(runs: tuple[str, ...], markdown: Path | None, html: Path | None, titl
     Without a file to write, the Markdown goes to report.md.
     """
     from mlops_nb import fluent
+    from mlops_nb.comparing.comparison import compare_runs
     from mlops_nb.reports.content import build_report
     from mlops_nb.reports.writing import write_report
     from mlops_nb.tracking import session
@@ -25,7 +26,10 @@ def report(runs: tuple[str, ...], markdown: Path | None, html: Path | None, titl
     found = [fluent.get_run(run) for run in runs or ("@last",)]
     if markdown is None and html is None:
         markdown = Path("report.md")
-    data = build_report(session.current.store(), found, title=title)
+    store = session.current.store()
+    compared = compare_runs(store, found) if len(found) > 1 else None
+    runs_shown = found if compared is None else compared.runs
+    data = build_report(store, runs_shown, title=title, comparison=None if compared is None else compared.result)
     written = write_report(data, markdown=markdown, html=html)
     click.echo(data.comparison.verdict if len(found) > 1 else f"Report of {found[0].name}.")
     for path in written:

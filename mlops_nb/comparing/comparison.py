@@ -5,20 +5,32 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from mlops_nb.comparing import card
 from mlops_nb.comparing.cells import CellPair, compare_cells
 from mlops_nb.comparing.data import RunDataComparison, compare_run_data
+from mlops_nb.comparing.document import document_of
 from mlops_nb.comparing.environment import compare_environments
 from mlops_nb.comparing.evidence import Sig, evidence_of_groups, evidence_of_rows
 from mlops_nb.comparing.explaining import Cause, explain
 from mlops_nb.comparing.grouping import SEED, groups_of
+from mlops_nb.comparing.tables import metric_table, to_csv
 from mlops_nb.core.comparison import MetricRow, RunComparison, ValueRow, Verdict, compare
 from mlops_nb.core.records import Run
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.errors import InvalidInput, did_you_mean
+from mlops_nb.reports.markdown import to_markdown
+from mlops_nb.reports.page import to_html
+from mlops_nb.reports.writing import write_document, write_file
 from mlops_nb.store.base import RunQuery, TrackingStore
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MAX_RUNS = 50
 _SIBLINGS = 500
@@ -32,11 +44,21 @@ class Comparison:
         result: Metrics, params and the verdict as plain rows.
     """
 
-    def __init__(self, store: TrackingStore, runs: Sequence[Run], result: RunComparison, *, redacted: bool = True) -> None:
+    def __init__(
+        self,
+        store: TrackingStore,
+        runs: Sequence[Run],
+        result: RunComparison,
+        *,
+        redacted: bool = True,
+        what: str = "all",
+        only_changed: bool = False,
+    ) -> None:
         self.runs = tuple(runs)
         self.result = result
         self._store = store
         self._redacted = redacted
+        self._what, self._only_changed = what, only_changed
 
     @property
     def verdict(self) -> str:
@@ -91,6 +113,54 @@ class Comparison:
         environment = self.environment if pair else ()
         return explain(self.params, environment, self.data, self.cells, metric=self.result.primary, siblings=siblings)
 
+    @property
+    def df(self) -> DataFrame:
+        """The metrics as a pandas table: one row a metric and run, besides the base.
+
+        Raises:
+            MissingDependencyError: If pandas is not installed.
+        """
+        return metric_table(self.result)
+
+    def to_markdown(self) -> str:
+        """Return all of it as GitHub-flavoured Markdown, without figures."""
+        return to_markdown(document_of(self._store, self, figures=False), {})
+
+    def to_html(self, *, figures: bool = False) -> str:
+        """Return all of it as one page without script.
+
+        Args:
+            figures: Draw curves and bars, which needs Matplotlib.
+        """
+        return to_html(document_of(self._store, self, figures=figures))
+
+    def export(self, path: str | Path) -> Path:
+        """Write it as Markdown, HTML or CSV, as the name ends; figures are drawn where Matplotlib is installed.
+
+        Raises:
+            InvalidInput: If the name ends otherwise.
+            PermissionDenied: If the file may not be written.
+        """
+        path = Path(path).expanduser()
+        suffix = path.suffix.lower()
+        if suffix == ".csv":
+            write_file(path, to_csv(self.result).encode("utf-8"))
+        elif suffix in (".md", ".html", ".htm"):
+            document = document_of(self._store, self, figures=find_spec("matplotlib") is not None)
+            write_document(document, markdown=path if suffix == ".md" else None, html=None if suffix == ".md" else path)
+        else:
+            raise InvalidInput(f"A comparison cannot be written as '{path.name}'.", hint="Let the name end in .md, .html or .csv")
+        return path
+
+    def __str__(self) -> str:
+        return card.text_of(self, self._what, self._only_changed)
+
+    def __repr__(self) -> str:
+        return f"<Comparison {self.outcome.value if self.outcome else 'of'} {' · '.join(self.labels[:3])}>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": card.html_of(self, self._what, self._only_changed)}
+
 
 def compare_runs(
     store: TrackingStore,
@@ -102,6 +172,8 @@ def compare_runs(
     expand: bool = True,
     sig: Sig | str = Sig.AUTO,
     alpha: float = 0.05,
+    what: str = "all",
+    only_changed: bool = False,
     redacted: bool = True,
 ) -> Comparison:
     """Compare runs with the first of them.
@@ -115,6 +187,8 @@ def compare_runs(
         expand: Take in the other runs of those groups.
         sig: How differences are tested for noise.
         alpha: The error that is allowed over all tests together.
+        what: What its display shows: `all` or one of `card.PARTS`.
+        only_changed: Leave what did not change out of its display.
         redacted: Take secrets out once more, for what is to be passed on.
 
     Raises:
@@ -125,6 +199,10 @@ def compare_runs(
     if not 2 <= len(runs) <= MAX_RUNS:
         raise InvalidInput(
             f"{len(runs)} runs cannot be compared.", hint=f"Name 2 to {MAX_RUNS}." if runs else "Name at least two, such as @last~1 @last."
+        )
+    if what != "all" and what not in card.PARTS:
+        raise InvalidInput(
+            f"A comparison has no '{what}'.", hint=did_you_mean(what, card.PARTS) or f"There are: all, {', '.join(card.PARTS)}."
         )
     sig = _sig(sig)
     if not 0 < alpha < 0.5:
@@ -144,7 +222,7 @@ def compare_runs(
     else:
         found = evidence_of_rows(store, runs[0], runs[1:], keys, Sig.OFF if groups else sig, alpha)
     result = compare(runs[0], runs[1:], metrics=metrics, only=only, evidence=found.evidence, significance=found.significance)
-    return Comparison(store, runs, result, redacted=redacted)
+    return Comparison(store, runs, result, redacted=redacted, what=what, only_changed=only_changed)
 
 
 def _sig(word: Sig | str) -> Sig:

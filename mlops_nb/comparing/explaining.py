@@ -166,8 +166,8 @@ def _cells(cells: Sequence[CellPair]) -> Iterable[Cause]:
             continue
         weight = 0.55 if cell.is_upstream or cell.status is CellStatus.REMOVED else 0.1
         number = f"cell [{side.execution_count}]" if side.execution_count else f"cell {side.index}"
-        lines = [line.strip() for sign, line in cell.source_diff if sign in "+-" and line.strip()]
-        first = f": {_short(lines[0])}" if lines else ""
+        lines = [line.strip() for sign in "+-" for which, line in cell.source_diff if which == sign and line.strip()]
+        first = f": {_short(min(lines, key=lambda line: line.startswith(('%', '#'))))}" if lines else ""
         what = {CellStatus.ADDED: "added", CellStatus.REMOVED: "removed"}.get(cell.status, "changed")
         yield Cause(kind=CauseKind.CELL, name=number, text=f"{number} {what}{first}", weight=weight)
 

@@ -13,6 +13,7 @@ from mlops_nb.fluent.active import (
     start_run,
     stop_run,
 )
+from mlops_nb.fluent.comparing import compare
 from mlops_nb.fluent.experiments import (
     create_experiment,
     delete_experiment,
@@ -48,7 +49,7 @@ from mlops_nb.fluent.logging import (
 from mlops_nb.fluent.notebooks import check_notebook, reproduce, restore_notebook, share_run
 from mlops_nb.fluent.places import get_artifact_uri, get_registry_uri, get_tracking_uri, set_registry_uri, set_tracking_uri
 from mlops_nb.fluent.searching import search_runs
-from mlops_nb.fluent.stored import archive_run, compare, delete_run, get_parent_run, get_run, note_run, restore_run, tag_run
+from mlops_nb.fluent.stored import archive_run, delete_run, get_parent_run, get_run, note_run, restore_run, tag_run
 from mlops_nb.tracking.privacy import privacy
 
 __all__ = [

@@ -1,18 +1,14 @@
-"""Runs in the store: finding one, changing it, deleting it, comparing it."""
+"""Runs in the store: finding one, changing it, deleting it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from mlops_nb.core import selectors
 from mlops_nb.core.records import TAG_ARCHIVED, TAG_NOTE, LifecycleStage, Run
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.lookup import find_run
 from mlops_nb.tracking.run import ActiveRun
-
-if TYPE_CHECKING:
-    from mlops_nb.core.comparison import RunComparison
 
 
 def get_run(selector: str | Run | ActiveRun = "@last") -> Run:
@@ -62,16 +58,3 @@ def restore_run(selector: str | Run | ActiveRun) -> None:
     """Bring a deleted run back, named by the beginning of its id."""
     store = sessions.current.fresh_store()
     store.update_run(find_run(store, selector).run_id, lifecycle_stage=LifecycleStage.ACTIVE)
-
-
-def compare(base: str | Run | ActiveRun = "@last~1", *others: str | Run | ActiveRun) -> RunComparison:
-    """Compare runs with a base: which metrics got better, which params changed.
-
-    Args:
-        base: The run that the others are held against.
-        *others: The newest run by default.
-    """
-    from mlops_nb.core.comparison import compare as compare_runs
-
-    store = sessions.current.fresh_store()
-    return compare_runs(find_run(store, base), [find_run(store, other) for other in others or ("@last",)])

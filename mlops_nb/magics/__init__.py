@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_nb.core.comparison import RunComparison
 from mlops_nb.core.records import Run
 from mlops_nb.execution.ledger import CellLedger
 from mlops_nb.magics import cards
+from mlops_nb.magics.comparing import CompareMagics
 from mlops_nb.magics.completion import TrackCompleter
 from mlops_nb.magics.track import TrackMagics, begin_of_track_cell
 from mlops_nb.tracking import session as sessions
@@ -26,15 +26,17 @@ class Extension:
         self.session = sessions.current
         self.ledger = CellLedger(shell, self.session)
         self.magics = TrackMagics(shell, self.session, self.ledger)
+        self.comparing = CompareMagics(shell, self.magics.say)
         self.completer = TrackCompleter(self.session)
         self.magics.known = self.completer.known
 
     def load(self) -> None:
         """Register magics, hooks, completion and displays."""
-        taken = "track" in self.shell.magics_manager.magics["line"]
+        taken = [name for name in ("track", "compare") if name in self.shell.magics_manager.magics["line"]]
         self.shell.register_magics(self.magics)
-        if taken:
-            self.magics.say("%track belonged to another extension; it is ours now. %mlops track does the same.")
+        self.shell.register_magics(self.comparing)
+        for name in taken:
+            self.magics.say(f"%{name} belonged to another extension; it is ours now. %mlops {name} does the same.")
         self.shell.input_transformers_cleanup.insert(0, begin_of_track_cell)
         # Before the ledger's: what a cell changed in watched variables belongs to that cell.
         self.shell.events.register("post_run_cell", self._before_the_ledger)
@@ -48,7 +50,6 @@ class Extension:
         # IPython has a printer of its own for lists, which goes before a bundle.
         plain = self.shell.display_formatter.formatters["text/plain"]
         plain.for_type(Runs, lambda runs, printer, _cycle: printer.text(cards.runs_bundle(runs)["text/plain"]))
-        formatter.for_type(RunComparison, lambda comparison, **_: cards.comparison_bundle(comparison))
         self.magics.say(self.magics.greeting())
 
     @staticmethod
@@ -62,10 +63,10 @@ class Extension:
         self.shell.events.unregister("post_run_cell", self.magics.after_cell)
         self.shell.input_transformers_cleanup.remove(begin_of_track_cell)
         self.shell.Completer.custom_matchers.remove(self.completer.matcher)
-        for name in ("track", "mlops"):
+        for name in ("track", "compare", "mlops"):
             self.shell.magics_manager.magics["line"].pop(name, None)
         formatter = self.shell.display_formatter.mimebundle_formatter
-        for kind in (ActiveRun, Run, Runs, RunComparison):
+        for kind in (ActiveRun, Run, Runs):
             formatter.pop(kind, None)
         self.shell.display_formatter.formatters["text/plain"].pop(Runs, None)
 

@@ -70,6 +70,17 @@ def unquoted(word: str) -> str:
     return word[1:-1] if len(word) >= 2 and word[0] == word[-1] and word[0] in "'\"" else word
 
 
+def joined(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return the words with `--sort -val_auc` as one, for options whose values may begin so: argparse would take them for options."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in options and word.startswith("-"):
+            found[-1] = f"{found[-1]}={word}" if found[-1].startswith("--") else f"{found[-1]}{word}"
+        else:
+            found.append(word)
+    return found
+
+
 class MagicParser(argparse.ArgumentParser):
     """An argument parser that raises our errors, with a guess, and never ends the kernel.
 
@@ -100,6 +111,10 @@ class MagicParser(argparse.ArgumentParser):
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         options = [option for action in self._actions for option in action.option_strings]
         hint = did_you_mean(unknown[1], options) if unknown else None
+        if choice := re.search(r"(\S+): invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            choices = [word.strip("' ") for word in choice[3].split(",")]
+            message = f"{choice[1]} cannot be '{choice[2]}'"
+            hint = did_you_mean(choice[2], choices) or f"Use {', '.join(choices)}."
         raise InvalidInput(f"{self.prog}: {message}.", hint=hint or f"Usage: {' '.join(self.format_usage().split()[1:])}")
 
 

@@ -6,14 +6,12 @@ in nbviewer. Everything that people wrote is escaped.
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
-from mlops_nb.core.comparison import RunComparison
 from mlops_nb.core.formatting import fitted, format_duration, format_number, one_line, padded, width
 from mlops_nb.core.names import SYSTEM_METRICS
 from mlops_nb.core.records import Run, Series
@@ -125,26 +123,6 @@ def runs_bundle(runs: Sequence[Run], *, columns: int | None = None) -> Bundle:
     lines = ["  ".join(padded(row[i], size) for i, size in enumerate(widths)).rstrip() for row in plain]
     html = table(header, [[escape(cell) for cell in row] for row in rows[:100]])
     return {"text/plain": "\n".join(lines), "text/html": html}
-
-
-def comparison_bundle(comparison: RunComparison) -> Bundle:
-    """Return a comparison: the verdict, and what became of each metric."""
-    rows = []
-    for row in comparison.metrics[:_SHOWN]:
-        number = functools.partial(format_number, decimals=row.decimals)
-        changes = [f"{number(c.value)} ({number(c.difference, signed=True)}) {c.verdict.value}" for c in row.changes]
-        rows.append([row.key, number(row.base), *changes])
-    changed = [f"{row.key} {' → '.join('—' if v is None else v[:40] for v in row.values)}" for row in comparison.params if row.changed][:10]
-    text = [comparison.verdict, *("  " + "  ".join(row) for row in rows)]
-    if changed:
-        text.append("changed: " + " · ".join(changed))
-    text.append(comparison.significance)
-    html = f"<div><b>{escape(comparison.verdict)}</b></div>"
-    html += table(["metric", *map(escape, comparison.labels)], [[escape(cell) for cell in row] for row in rows])
-    if changed:
-        html += f"<div>changed: {escape(' · '.join(changed))}</div>"
-    html += f'<div style="opacity:.75">{escape(comparison.significance)}</div>'
-    return {"text/plain": "\n".join(text), "text/html": html}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

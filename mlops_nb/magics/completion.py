@@ -1,4 +1,4 @@
-"""Tab completion of `%track`, from what is known already: it never waits for the store."""
+"""Tab completion of `%track` and `%compare`, from what is known already: it never waits for the store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 
 from mlops_nb.core.records import Run
 from mlops_nb.magics.knowledge import Knowledge
-from mlops_nb.magics.parsers import CELL_VERB, VERBS, parser_of
+from mlops_nb.magics.parsers import CELL_VERB, COMPARE, VERBS, parser_of
 from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.session import Session
 
@@ -39,7 +39,10 @@ class TrackCompleter:
         if "= %track " in text:
             text = text[text.index("%track ") :]
         text = text.replace("%mlops track", "%track", 1)
-        if not text.startswith(("%track ", "%%track ")):
+        if "= %compare " in text:
+            text = text[text.index("%compare ") :]
+        text = text.replace("%mlops compare", "%compare", 1)
+        if not text.startswith(("%track ", "%%track ", "%compare ")):
             return []
         self.known.refresh()
         self.known.wait_for_first()
@@ -48,6 +51,8 @@ class TrackCompleter:
             words.append("")
         if text.startswith("%%"):
             candidates = self._arguments(CELL_VERB, words)
+        elif text.startswith("%compare"):
+            candidates = self._arguments(COMPARE, words)
         elif len(words) == 1:
             candidates = VERBS
         else:
@@ -92,6 +97,8 @@ class TrackCompleter:
             yield from self._metrics()
         if kind == "QUERY":
             yield from (key for key in self._metrics() if word)
+        if kind == "KEY":
+            yield "seed"
         if kind == "EXPERIMENT":
             yield from self.known.experiments
         if kind in ("VAR", "NAME", "EXPR", "PATH|VAR", "PATH|FIGURE"):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from mlops_nb.magics.arguments import MagicParser
 
 CELL_VERB = "_cell"
+COMPARE = "_compare"
+"""The parser of the magic `%compare`."""
 
 
 def _start_options(parser: MagicParser) -> MagicParser:
@@ -263,6 +265,27 @@ def _off() -> MagicParser:
     return MagicParser("%track off", "Stop noting cells and logging fits. What you log yourself is still recorded.", ["%track off"])
 
 
+WHAT = ("all", "metrics", "params", "code", "cells", "outputs", "data", "env", "system")
+
+
+def _compare() -> MagicParser:
+    parser = MagicParser(
+        "%compare",
+        "Compare runs with the first: what got better or worse, whether that is more than noise, and what explains it.",
+        ["%compare", "%compare @best:val_auc @last --metric val_auc", "%compare last 10 --by seed", "%compare hgb rf --export report.md"],
+    )
+    parser.add_argument("runs", nargs="*", metavar="RUN|QUERY", help="runs; 'last 5'; a filter; the last two of this notebook by default")
+    parser.add_argument("--base", metavar="RUN", help="compare with this run instead of the first")
+    parser.add_argument("--what", choices=WHAT, default="all", help="what to show")
+    parser.add_argument("-m", "--metric", default="", metavar="[-]METRIC", help="only these, with commas; '-' means lower is better")
+    parser.add_argument("--by", metavar="KEY", help="groups: runs that differ in the seed only, or have the same KEY")
+    parser.add_argument("--sig", choices=["auto", "bootstrap", "mcnemar", "seeds", "off"], default="auto", help="how noise is tested")
+    parser.add_argument("--alpha", type=float, default=0.05, metavar="NUMBER", help="the error that is allowed over all tests; .05")
+    parser.add_argument("--only-changed", action="store_true", help="leave out what did not change")
+    parser.add_argument("--export", metavar="FILE", help="write it as .md, .html or .csv")
+    return parser
+
+
 _MAKERS: dict[str, Callable[[], MagicParser]] = {
     "start": _start,
     "stop": _stop,
@@ -287,13 +310,14 @@ _MAKERS: dict[str, Callable[[], MagicParser]] = {
     "on": _on,
     "off": _off,
     CELL_VERB: _cell,
+    COMPARE: _compare,
 }
-VERBS = tuple(verb for verb in _MAKERS if verb != CELL_VERB)
+VERBS = tuple(verb for verb in _MAKERS if not verb.startswith("_"))
 
 
 @functools.cache
 def parser_of(verb: str) -> MagicParser:
-    """Return the parser of a verb of `VERBS`, or of `CELL_VERB`: the line `%%track`."""
+    """Return the parser of a verb of `VERBS`, of `CELL_VERB` (the line `%%track`) or of `COMPARE` (the line `%compare`)."""
     parser = _MAKERS[verb]()
     parser.add_argument("--code", action="store_true", help="print the Python that does the same, and do nothing")
     return parser

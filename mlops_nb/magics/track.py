@@ -20,7 +20,7 @@ from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, StoreError, did_you_mean
 from mlops_nb.execution.ledger import CellLedger
 from mlops_nb.magics import scoring
-from mlops_nb.magics.arguments import split_assignment, split_words, unquoted
+from mlops_nb.magics.arguments import joined, split_assignment, split_words, unquoted
 from mlops_nb.magics.live import LiveCard, live_card
 from mlops_nb.magics.parsers import CELL_VERB, VERBS, parser_of
 from mlops_nb.magics.reading import ReadingVerbs
@@ -34,6 +34,7 @@ from mlops_nb.tracking.target import resolve
 _EXPRESSIONS = ("--step", "--seed", "--example")
 _CELL_LINE = re.compile(r"%%track(?:[ \t]+(?P<rest>.*))?")
 _HELP_LINE = re.compile(r"\s*(?P<magic>%{1,2}track)(?:\s+(?P<verb>\w+))?\s*\?{1,2}\s*")
+_UNDER_MLOPS = ("track", "compare", "doctor")
 _LITERAL = re.compile(r"""[rbuf]*["']""")
 
 
@@ -137,7 +138,7 @@ class TrackMagics(ReadingVerbs, Magics):
         parser = parser_of(verb)
         if "--help" in rest:
             return self.say(parser.help_text())
-        arguments = parser.parse_args(_joined(rest))
+        arguments = parser.parse_args(joined(rest, ("--sort", "-s")))
         if arguments.code:
             named = "start" if verb == CELL_VERB else verb
             return self.say(twin_of(named, arguments, variables=self.shell.user_ns, is_cell=verb == CELL_VERB))
@@ -147,15 +148,19 @@ class TrackMagics(ReadingVerbs, Magics):
     @no_var_expand
     @line_magic
     def mlops(self, line: str) -> Any:
-        """Everything under one name: `%mlops track ...` is `%track ...`; `%mlops doctor` checks the installation."""
+        """Everything under one name: `%mlops track ...`, `%mlops compare ...`; `%mlops doctor` checks the installation."""
         verb, _, rest = line.strip().partition(" ")
         if verb == "track":
             return self.shell.run_line_magic("track", rest)
+        if verb == "compare":
+            return self.shell.run_line_magic("compare", rest)
         if verb in ("", "doctor"):
             from mlops_nb.magics.doctor import report
 
             return self.say(report())
-        raise InvalidInput(f"%mlops: no sub-command '{verb}'.", hint=did_you_mean(verb, ("track", "doctor")) or "Write %mlops? for help.")
+        raise InvalidInput(
+            f"%mlops: no sub-command '{verb}'.", hint=did_you_mean(verb, ("track", "compare", "doctor")) or "Write %mlops? for help."
+        )
 
     # -- runs
 
@@ -338,17 +343,6 @@ class TrackMagics(ReadingVerbs, Magics):
             return scoring.evaluate(self.shell, expression) if verb == "log" else self.shell.ev(expression)
         except Exception as error:  # the expression is the user's; whatever it raises is the answer
             raise InvalidInput(f"%track {verb}: {key}={expression} cannot be evaluated: {type(error).__name__}: {error}") from error
-
-
-def _joined(words: Sequence[str]) -> list[str]:
-    """Return the words with `--sort -val_auc` as one: argparse would take the value for an option."""
-    joined: list[str] = []
-    for word in words:
-        if joined and joined[-1] in ("--sort", "-s") and word.startswith("-"):
-            joined[-1] = f"--sort={word}"
-        else:
-            joined.append(word)
-    return joined
 
 
 def _refuse_secrets(verb: str, line: str, words: Sequence[str]) -> None:

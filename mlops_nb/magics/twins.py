@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlops_nb.core import filters
-from mlops_nb.core.filters import order_clause
+from mlops_nb.core.filters import looks_like_filter, order_clause
 from mlops_nb.core.records import TAG_ATTEMPT, TAG_SERIES
 from mlops_nb.magics.arguments import split_assignment, unquoted
 
@@ -128,7 +127,7 @@ def _table(a: Any, _: Mapping[str, Any]) -> list[str]:
 
 def _explore(a: Any, variables: Mapping[str, Any]) -> list[str]:
     text = " ".join(a.runs)
-    one = not a.runs or filters.looks_like_filter(text) or (len(a.runs) == 1 and text.startswith("tag:"))
+    one = not a.runs or looks_like_filter(text) or (len(a.runs) == 1 and text.startswith("tag:"))
     runs: Any = text if one else [_run(word, variables) for word in a.runs]
     axis = a.axis if a.axis != "step" else None
     options = {"axis": axis, "smoothing": a.smoothing or None, "log": a.log, "group": unquoted(a.group) or None}
@@ -155,6 +154,24 @@ def _each(name: str) -> Callable[[Any, Mapping[str, Any]], list[str]]:
 
 def _delete(a: Any, variables: Mapping[str, Any]) -> list[str]:
     return [_call("restore_run" if a.undo else "delete_run", _run(word, variables)) for word in a.runs]
+
+
+def compare_twin(a: Any, variables: Mapping[str, Any]) -> str:
+    """Return the Python twin of a line of `%compare` with its parsed arguments."""
+    text = " ".join(a.runs)
+    is_query = a.runs[:1] == ["last"] or looks_like_filter(text)
+    call = _call(
+        "compare",
+        *([text] if is_query else [_run(word, variables) for word in a.runs]),
+        base=_run(a.base, variables) if a.base else None,
+        what=a.what if a.what != "all" else None,
+        metrics=unquoted(a.metric) or None,
+        by=_text(a.by),
+        sig=a.sig if a.sig != "auto" else None,
+        alpha=a.alpha if a.alpha != 0.05 else None,
+        only_changed=a.only_changed,
+    )
+    return "\n".join(["import mlops_nb", call + (f".export({unquoted(a.export)!r})" if a.export else "")])
 
 
 def _model(a: Any, _: Mapping[str, Any]) -> list[str]:

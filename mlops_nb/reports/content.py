@@ -52,13 +52,14 @@ class Report(Record, frozen=True, kw_only=True):
     parts: tuple[RunPart, ...]
 
 
-def build_report(store: TrackingStore, runs: Sequence[Run], *, title: str | None = None) -> Report:
+def build_report(store: TrackingStore, runs: Sequence[Run], *, title: str | None = None, comparison: RunComparison | None = None) -> Report:
     """Gather what a report of these runs shows, without secrets: reports are made to be passed on.
 
     Args:
         store: Where the runs are.
         runs: One run, or several: the first is the one that the others are compared with.
         title: Defaults to the notebook that all runs come from, else to the names of the runs.
+        comparison: Of these runs, where more is known of their differences than their latest values tell.
 
     Raises:
         InvalidInput: If there is no run.
@@ -68,7 +69,7 @@ def build_report(store: TrackingStore, runs: Sequence[Run], *, title: str | None
         raise InvalidInput("A report needs at least one run.", hint="Name runs, for example @last or @best:val_auc.")
     redact = Redactor(os.environ)
     runs = [_redacted(run, redact) for run in runs]
-    comparison = compare(runs[0], runs[1:])
+    comparison = comparison or compare(runs[0], runs[1:])
     parts = tuple(_gather(store, run, label, redact) for run, label in zip(runs, comparison.labels, strict=True))
     return Report(title=title or _title(runs, comparison.labels), created=time.time_ns() // 1_000_000, comparison=comparison, parts=parts)
 

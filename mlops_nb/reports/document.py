@@ -45,10 +45,11 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """A text of several lines as it is, such as the source of a cell. Pages show it; Markdown leaves it out."""
+    """A text of several lines as it is, such as the source of a cell. Pages show it, Markdown only what has a language."""
 
     caption: Line
     text: str
+    language: str | None = None
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from mlops_nb.reports.document import Block, Document, Image, Line, Span, Table, Tone
+from mlops_nb.reports.document import Block, Document, Image, Line, Listing, Span, Table, Tone
 
 _SIGNS: dict[Tone, str] = {"good": "✅", "bad": "❌", "warning": "⚠️", "open": "⏳", "neutral": "⚪"}
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~<>&]")
@@ -40,7 +40,9 @@ def _marker(title: str) -> str:
 
 def _block(block: Block, paths: Mapping[str, str]) -> str:
     images = [image for image in block.images if image.name in paths]
-    parts = [_table(block.table) if block.table else "", "\n".join(f"- {_line(line)}" for line in block.lines), _images(images, paths)]
+    listings = [_listing(listing) for listing in block.listings if listing.language is not None]
+    lines = "\n".join(f"- {_line(line)}" for line in block.lines)
+    parts = [_table(block.table) if block.table else "", lines, *listings, _images(images, paths)]
     body = "\n\n".join(part for part in parts if part)
     if not body:
         return ""
@@ -59,6 +61,13 @@ def _table(table: Table) -> str:
 
 def _row(cells: Sequence[Line]) -> str:
     return f"| {' | '.join(map(_line, cells))} |"
+
+
+def _listing(listing: Listing) -> str:
+    """Return a text in a fence that is longer than any in it."""
+    longest = max(map(len, re.findall(r"`+", listing.text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{_line(listing.caption)}\n\n{fence}{listing.language}\n{listing.text}\n{fence}"
 
 
 def _images(images: Sequence[Image], paths: Mapping[str, str]) -> str:

@@ -75,8 +75,9 @@ def _pair(report: Report, rows: Sequence[MetricRow]) -> Table:
         change = row.changes[0]
         text, style = _VERDICTS[change.verdict]
         numbers: Style = "strong" if row.key == report.comparison.primary else "plain"
-        delta = _number(row, change.difference, signed=True, style=numbers)
-        body.append((_key(row), (_number(row, row.base),), (_number(row, change.value, style=numbers),), (delta,), (Span(text, style),)))
+        delta = (_number(row, change.difference, signed=True, style=numbers), *_interval(row, change))
+        note = (Span(f" ({change.note})", "muted"),) if change.note else ()
+        body.append((_key(row), (_number(row, row.base),), (_number(row, change.value, style=numbers),), delta, (Span(text, style), *note)))
     return table(("metric", base, other, "Δ", "verdict"), body, numeric=range(1, 4))
 
 
@@ -100,6 +101,13 @@ def _key(row: MetricRow) -> Line:
 
 def _number(row: MetricRow, value: float | None, *, signed: bool = False, style: Style = "plain") -> Span:
     return Span(format_number(value, decimals=row.decimals, signed=signed), style)
+
+
+def _interval(row: MetricRow, change: MetricChange) -> Line:
+    if change.interval is None:
+        return ()
+    low, high = (format_number(end, decimals=row.decimals, signed=True) for end in change.interval)
+    return (Span(f" [{low}, {high}]", "muted"),)
 
 
 def _value_and_delta(row: MetricRow, change: MetricChange) -> Line:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from mlops_nb.errors import InvalidInput, MlopsError, PermissionDenied
 from mlops_nb.reports.content import Report
+from mlops_nb.reports.document import Document
 from mlops_nb.reports.figures import draw_figures
 from mlops_nb.reports.markdown import to_markdown
 from mlops_nb.reports.outline import outline
@@ -36,7 +37,11 @@ def write_report(report: Report, *, markdown: Path | None = None, html: Path | N
     """
     if markdown is None and html is None:
         raise InvalidInput("The report has no place to go.", hint="Name a .md or .html file.")
-    document = outline(report, draw_figures(report, dark=html is not None) if figures else [])
+    return write_document(outline(report, draw_figures(report, dark=html is not None) if figures else []), markdown=markdown, html=html)
+
+
+def write_document(document: Document, *, markdown: Path | None = None, html: Path | None = None) -> list[Path]:
+    """Write a document as Markdown, as HTML or both; see `write_report`."""
     documents: list[Path] = []
     images: list[Path] = []
     if markdown is not None:

@@ -86,7 +86,7 @@ def _checked(target: Any, prediction: Any) -> tuple[Array, Array]:
 
 def _packed(truth: Array, guess: Array, keys: dict[str, Array], name: str, task: str | None) -> bytes:
     """Return the file; rows beyond what may be kept are left out."""
-    digest = blake3(np.ascontiguousarray(_target_hashes(truth)).data).hexdigest(16)
+    digest = blake3(_target_hashes(truth).view(np.uint8).data).hexdigest(16)
     truth, guess, classes, coded = _coded(truth, guess)
     arrays = {"target": truth, "prediction": guess, **keys}
     total = len(truth)

@@ -176,8 +176,8 @@ def test_privacy_says_what_is_captured_and_switches_this_kernel(
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_examples_that_parse(verb: str, said: Callable[[str], str]) -> None:
-    from mlops_nb.magics.arguments import split_words
-    from mlops_nb.magics.track import _EXPRESSIONS, _joined
+    from mlops_nb.magics.arguments import joined, split_words
+    from mlops_nb.magics.track import _EXPRESSIONS
 
     for line in (f"%track {verb} --help", f"%track {verb}?"):
         text = said(line)
@@ -185,7 +185,7 @@ def test_every_verb_explains_itself_with_examples_that_parse(verb: str, said: Ca
     for example in parser_of(verb).examples:
         words = split_words(example.partition("%track ")[2], _EXPRESSIONS)
         assert words[0] == verb
-        parser_of(verb).parse_args(_joined(words[1:]))
+        parser_of(verb).parse_args(joined(words[1:], ("--sort", "-s")))
 
 
 def test_the_docstring_names_every_verb_and_the_cell_form_has_help(shell: InteractiveShell, said: Callable[[str], str]) -> None:
