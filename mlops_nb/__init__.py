@@ -79,6 +79,9 @@ if TYPE_CHECKING:
         enable_system_metrics_logging,
         set_system_metrics_sampling_interval,
     )
+    from mlops_nb.widgets.explorer import explore
+    from mlops_nb.widgets.figures.kinds import plot
+    from mlops_nb.widgets.run_table import run_table
 
     __version__: str
 
@@ -98,6 +101,7 @@ __all__ = [
     "disable_system_metrics_logging",
     "enable_system_metrics_logging",
     "end_run",
+    "explore",
     "flush_async_logging",
     "get_artifact_uri",
     "get_experiment",
@@ -125,12 +129,14 @@ __all__ = [
     "log_table",
     "log_text",
     "note_run",
+    "plot",
     "privacy",
     "register_model",
     "reproduce",
     "restore_experiment",
     "restore_notebook",
     "restore_run",
+    "run_table",
     "search_experiments",
     "search_runs",
     "set_experiment",
@@ -150,6 +156,7 @@ __all__ = [
 ]
 
 _FRAMEWORKS = ("sklearn", "xgboost", "lightgbm", "catboost", "keras", "pytorch", "lightning", "statsmodels", "transformers", "optuna")
+_VIEWS = {"explore": "mlops_nb.widgets.explorer", "plot": "mlops_nb.widgets.figures.kinds", "run_table": "mlops_nb.widgets.run_table"}
 
 
 def __getattr__(name: str) -> Any:
@@ -173,6 +180,10 @@ def __getattr__(name: str) -> Any:
         from mlops_nb.tracking.models import log_model
 
         return log_model
+    if name in _VIEWS:
+        import importlib
+
+        return getattr(importlib.import_module(_VIEWS[name]), name)
     if name == "compare_data":
         from mlops_nb.tracking.data.comparing import compare_data
 

@@ -11,13 +11,12 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
-from typing import Any
 
 from mlops_nb.core.formatting import fitted, format_duration, format_number, one_line, padded, width
 from mlops_nb.core.names import SYSTEM_METRICS
 from mlops_nb.core.records import Run, Series
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.core.selectors import lower_is_better
+from mlops_nb.core.salience import common_keys, main_metrics
 from mlops_nb.tracking.run import ActiveRun
 
 Bundle = dict[str, str]
@@ -38,21 +37,9 @@ _COLOURS = {
     RunStatus.KILLED: "var(--jp-warn-color1, #b26a00)",
     RunStatus.LOST: "var(--jp-warn-color1, #b26a00)",
 }
-_MAIN_METRICS = 3
 _SHOWN = 40
 _NAME_COLUMNS, _VALUE_COLUMNS = 24, 16
 _ALWAYS = 5
-
-
-def main_metrics(keys: Sequence[str], limit: int = _MAIN_METRICS) -> list[str]:
-    """Return the metrics to show first: validation before training, scores before losses."""
-
-    def rank(key: str) -> tuple[int, int, str]:
-        low = key.lower()
-        held_out = low.startswith(("val", "test", "eval", "cv")) or "/val" in low
-        return (0 if held_out else 2 if low.startswith("train") else 1, int(lower_is_better(key)), key)
-
-    return sorted((key for key in keys if not key.startswith(SYSTEM_METRICS)), key=rank)[:limit]
 
 
 def active_run_bundle(run: ActiveRun) -> Bundle:
@@ -108,8 +95,8 @@ def runs_bundle(runs: Sequence[Run], *, columns: int | None = None) -> Bundle:
     if not runs:
         text = "No runs here yet. Start one: %track start"
         return {"text/plain": text, "text/html": f"<div>{escape(text)}</div>"}
-    metrics = _common([[key for key in run.metrics if not key.startswith(SYSTEM_METRICS)] for run in runs], 4, main_metrics)
-    params = _common([list(run.params) for run in runs], 4, None)
+    metrics = common_keys([[key for key in run.metrics if not key.startswith(SYSTEM_METRICS)] for run in runs], 4, main_metrics)
+    params = common_keys([list(run.params) for run in runs], 4)
     header = ["", "run", "id", "started", "took", *metrics, *params]
     rows = []
     for run in runs:
@@ -135,15 +122,6 @@ def runs_bundle(runs: Sequence[Run], *, columns: int | None = None) -> Bundle:
     lines = ["  ".join(padded(row[i], size) for i, size in enumerate(widths)).rstrip() for row in plain]
     html = table(header, [[escape(cell) for cell in row] for row in rows[:100]])
     return {"text/plain": "\n".join(lines), "text/html": html}
-
-
-def _common(per_run: Sequence[Sequence[str]], limit: int, order: Any) -> list[str]:
-    counts: dict[str, int] = {}
-    for keys in per_run:
-        for key in keys:
-            counts[key] = counts.get(key, 0) + 1
-    frequent = sorted(counts, key=lambda key: (-counts[key], key))[: 3 * limit]
-    return (order(frequent) if order else frequent)[:limit]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

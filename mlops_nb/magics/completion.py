@@ -93,6 +93,8 @@ class TrackCompleter:
             yield from (f"{key}=" for key in self._metrics())
         if kind == "METRIC=NUMBER":
             yield from (f"{key}=" for key in self.known.metrics)
+        if kind == "METRIC":
+            yield from self._metrics()
         if kind == "QUERY":
             yield from (key for key in self._metrics() if word)
         if kind == "KEY":

@@ -21,6 +21,7 @@ from mlops_nb.core.formatting import format_duration, format_number, one_line
 from mlops_nb.core.names import SYSTEM_METRICS
 from mlops_nb.core.records import TAG_HYGIENE
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.core.salience import main_metrics
 from mlops_nb.magics import cards
 from mlops_nb.tracking.run import ActiveRun
 
@@ -166,7 +167,7 @@ def card_bundle(run: ActiveRun, courses: dict[str, list[float]], remaining_ms: f
         elapsed += f" · about {format_duration(remaining_ms)} left"
     state = run.status.value if run.status.value == "FAILED" else run.status.value.lower()
     latest = {key: last for key, last in list(run.latest.items()) if not key.startswith(SYSTEM_METRICS)}
-    keys = cards.main_metrics(list(latest), MAX_METRICS)
+    keys = main_metrics(list(latest), MAX_METRICS)
     tiles = "".join(_tile(key, latest[key][0], courses.get(key, [])) for key in keys)
     more = f'<span style="opacity:.7">and {len(latest) - len(keys)} more</span>' if len(latest) > len(keys) else ""
     params = list(run.params.items())

@@ -146,6 +146,38 @@ def _ls() -> MagicParser:
     return parser
 
 
+def _table() -> MagicParser:
+    parser = MagicParser(
+        "%track table",
+        "Runs as a table to filter, sort, group and choose from, live. QUERY is a filter, or text that a name or tag contains.",
+        [
+            "%track table",
+            "table = %track table val_auc > .9 --sort -val_auc --group params.model",
+            "%track table sweep -c metrics.val_auc -c params.lr",
+        ],
+    )
+    parser.add_argument("query", nargs="*", metavar="QUERY", help="a filter or text")
+    parser.add_argument("-s", "--sort", default="", metavar="[-]METRIC", help="a metric or column; '-' means the highest first")
+    parser.add_argument("-g", "--group", default="", metavar="COLUMN", help="runs with the same value stand together")
+    parser.add_argument("-c", "--column", action="append", default=[], metavar="COLUMN", help="show this one; repeatable")
+    return parser
+
+
+def _explore() -> MagicParser:
+    parser = MagicParser(
+        "%track explore",
+        "Curves of runs to look into, live: choose runs and metrics, smooth, zoom.",
+        ["%track explore", "%track explore @last @best:val_auc -m val_auc -m loss", "%track explore tag:sweep --group seed"],
+    )
+    parser.add_argument("runs", nargs="*", metavar="RUN|QUERY", help="runs, or one filter or text; the newest by default")
+    parser.add_argument("-m", "--metric", action="append", default=[], metavar="METRIC", help="draw this one; repeatable")
+    parser.add_argument("-g", "--group", default="", metavar="seed|PARAM", help="the mean over seeds, or over runs with the same param")
+    parser.add_argument("--axis", choices=["step", "time", "relative"], default="step", help="what x is")
+    parser.add_argument("--smoothing", type=float, default=0.0, metavar="S", help="0 (none) to 1")
+    parser.add_argument("--log", action="store_true", help="a logarithmic y-axis")
+    return parser
+
+
 def _check() -> MagicParser:
     parser = MagicParser(
         "%track check",
@@ -274,6 +306,8 @@ _MAKERS: dict[str, Callable[[], MagicParser]] = {
     "file": _file,
     "show": _show,
     "ls": _ls,
+    "table": _table,
+    "explore": _explore,
     "check": _check,
     "reproduce": _reproduce,
     "restore": _restore,

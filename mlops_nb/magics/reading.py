@@ -9,7 +9,9 @@ from typing import Any
 import nbformat
 from IPython.display import FileLink, display
 
+import mlops_nb
 from mlops_nb import fluent
+from mlops_nb.core import filters
 from mlops_nb.core.filters import order_clause
 from mlops_nb.core.records import LifecycleStage, Run, Series
 from mlops_nb.errors import AlreadyExists, InvalidInput, MlopsError, NotFound
@@ -48,6 +50,28 @@ class ReadingVerbs:
             experiment=unquoted(arguments.experiment) if arguments.experiment else None,
             archived=arguments.archived,
         )
+
+    def _table(self, arguments: Any) -> Any:
+        return mlops_nb.run_table(
+            " ".join(arguments.query), sort=arguments.sort, group=arguments.group, columns=[unquoted(each) for each in arguments.column]
+        )
+
+    def _explore(self, arguments: Any) -> Any:
+        return mlops_nb.explore(
+            self._wanted(arguments.runs),
+            [unquoted(each) for each in arguments.metric] or None,
+            axis=arguments.axis,
+            smoothing=arguments.smoothing,
+            log=arguments.log,
+            group=unquoted(arguments.group),
+        )
+
+    def _wanted(self, words: list[str]) -> Any:
+        """Return the runs that words stand for: one filter or text, or a list of runs."""
+        text = " ".join(words)
+        if not words or filters.looks_like_filter(text) or (len(words) == 1 and text.startswith("tag:")):
+            return text or None
+        return [self.selected(word) for word in words]
 
     def _show(self, arguments: Any) -> Run | Tab:
         run = fluent.get_run(self.selected(arguments.run or self.session.active or "@last"))

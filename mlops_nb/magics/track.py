@@ -104,6 +104,7 @@ class TrackMagics(ReadingVerbs, Magics):
         %track model VAR [--name NAME] [--register] [--alias ALIAS]
         %track data PATH|VAR | file PATH|FIGURE ... [--as NAME]
         %track ls [QUERY] [--sort -METRIC] [-n 20] runs: %track ls metrics.auc > .9 and params.lr = '0.1'
+        %track table [QUERY] | explore [RUN ...|QUERY] [-m METRIC]  live views: runs to filter and compare; their curves
         %track show [RUN] [--tab metrics|params|cells|data|files|env|system|model|logs|traces]
         %track check [RUN]                         would this notebook give the same from top to bottom?
         %track reproduce RUN [--open] | restore RUN  run its cells again in a fresh kernel | get them as a new notebook

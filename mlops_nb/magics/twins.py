@@ -119,6 +119,21 @@ def _ls(a: Any, _: Mapping[str, Any]) -> list[str]:
     return [_call("search_runs", *text, order_by=order, max_results=a.number, experiment=experiment, archived=a.archived)]
 
 
+def _table(a: Any, _: Mapping[str, Any]) -> list[str]:
+    query = " ".join(a.query)
+    columns = [unquoted(each) for each in a.column]
+    return [_call("run_table", *([query] if query else []), sort=a.sort or None, group=a.group or None, columns=columns)]
+
+
+def _explore(a: Any, variables: Mapping[str, Any]) -> list[str]:
+    text = " ".join(a.runs)
+    one = not a.runs or looks_like_filter(text) or (len(a.runs) == 1 and text.startswith("tag:"))
+    runs: Any = text if one else [_run(word, variables) for word in a.runs]
+    axis = a.axis if a.axis != "step" else None
+    options = {"axis": axis, "smoothing": a.smoothing or None, "log": a.log, "group": unquoted(a.group) or None}
+    return [_call("explore", *([runs] if runs else []), metrics=[unquoted(each) for each in a.metric], **options)]
+
+
 def _check(a: Any, variables: Mapping[str, Any]) -> list[str]:
     if a.run and unquoted(a.run).endswith(".ipynb"):
         return [_call("check_notebook", path=unquoted(a.run))]
@@ -177,6 +192,8 @@ _TWINS: dict[str, Callable[[Any, Mapping[str, Any]], list[str]]] = {
     "file": _file,
     "show": lambda a, v: [_call("get_run", _run(a.run or "@last", v))],
     "ls": _ls,
+    "table": _table,
+    "explore": _explore,
     "check": _check,
     "reproduce": _reproduce,
     "restore": lambda a, v: [_call("restore_notebook", _run(a.run, v), path=_text(a.path))],

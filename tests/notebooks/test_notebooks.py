@@ -141,3 +141,20 @@ def test_the_team_server_serves_mlflows_client_and_lets_everything_out(project: 
     runs = runs_of(project, "team/store.db")
     assert {run.name for run in runs.values()} == {"C=0.01", "C=0.1", "C=1.0"}
     assert all(run.inputs.datasets[0].dataset.name == "iris" for run in runs.values())
+
+
+def test_the_views_and_figures_run_headlessly_and_leave_static_forms(project: Path, python: RunPython) -> None:
+    python(*PAPERMILL, "explore.ipynb", "out.ipynb")
+    notebook = nbformat.read(project / "out.ipynb", as_version=4)
+    last = {cell.id: cell.outputs[-1] for cell in notebook.cells if cell.cell_type == "code" and cell.outputs}
+    shown = {name: output.data for name, output in last.items() if "data" in output}
+    for name in ("curves", "seeds", "parallel", "importance", "keep"):
+        assert {"application/vnd.plotly.v1+json", "image/svg+xml", "text/plain"} == set(shown[name]), name
+    assert "lr=0.05 (4 runs)" in shown["seeds"]["text/plain"]
+    assert "descent lr=0.45" in shown["table"]["text/html"] and "val_acc" in shown["explorer"]["text/html"]
+    assert "descent lr=0.2" in shown["state"]["text/plain"]
+    assert len(runs_of(project)) == 3  # by name
+    python("-m", "nbconvert", "--to", "html", "out.ipynb")
+    page = (project / "out.html").read_text(encoding="utf-8")
+    assert len(re.findall(r'<img[^>]*src="data:image/svg\+xml;base64,', page)) == 5
+    assert (project / "out.ipynb").stat().st_size < 800_000
