@@ -334,11 +334,14 @@ def readable(journal: Path, lines: Sequence[bytes]) -> list[AnyEvent]:
 
 
 def set_aside(journal: Path, line: bytes, why: str) -> None:
-    """Keep an event that cannot be delivered beside its journal, and say so."""
+    """Keep an event that cannot be delivered beside its journal, and say so; once, however often it is come upon."""
     refused = journal.with_suffix(".refused")
-    logger.error("%s It is kept in %s; everything else goes on.", why, refused)
-    with contextlib.suppress(OSError), refused.open("ab") as file:
+    with contextlib.suppress(OSError), refused.open("a+b") as file:
+        file.seek(0)
+        if line in file.read().splitlines():
+            return
         file.write(line + b"\n")
+    logger.error("%s It is kept in %s; everything else goes on.", why, refused)
 
 
 def _complete_lines(content: bytes) -> tuple[list[bytes], int]:

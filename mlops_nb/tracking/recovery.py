@@ -8,7 +8,9 @@ takes the journal over, sends what was not sent, and ends the run that nobody ca
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +35,22 @@ SIGN_OF_LIFE_SECONDS = 15.0
 TOUCH_SECONDS = 2.0
 
 Explain = Callable[[int], str | None]
+_turn = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _turn
+    _turn = threading.Lock()  # the thread that may hold it stays with the parent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def recover(journal_dir: Path, store: TrackingStore, store_uri: str, *, explain: Explain | None = None) -> list[str]:
     """Deliver the journals that no living process holds and end their runs as KILLED.
+
+    Of several threads one does it after the other: whoever reads the store next must find what another one delivers just now.
 
     Args:
         journal_dir: The folder; may be missing.
@@ -49,6 +63,11 @@ def recover(journal_dir: Path, store: TrackingStore, store_uri: str, *, explain:
     Raises:
         StoreError: If the store cannot take them now; they stay.
     """
+    with _turn:
+        return _recover(journal_dir, store, store_uri, explain)
+
+
+def _recover(journal_dir: Path, store: TrackingStore, store_uri: str, explain: Explain | None) -> list[str]:
     recovered = []
     children = []
     for path in sorted(journal_dir.glob("*.jsonl")):

@@ -122,7 +122,7 @@ def test_options_that_only_mlflow_has_are_taken_and_named_once(caplog: pytest.Lo
     _guard._warned.clear()
     with caplog.at_level("WARNING", logger="mlops_nb"):
         for _ in range(2):
-            mlops_nb.sklearn.autolog(exclusive=True, log_traces=False)
+            mlops_nb.sklearn.autolog(checkpoint=True, log_traces=False)
     mlops_nb.autolog(disable=True)
     _guard._warned.clear()
-    assert len(caplog.records) == 1 and "exclusive" in caplog.text
+    assert len(caplog.records) == 1 and "checkpoint" in caplog.text

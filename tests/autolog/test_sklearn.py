@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import types
 import warnings
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.conftest import ROOT
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 numpy = pytest.importorskip("numpy", reason="numpy is not installed")
 
+from sklearn import metrics  # noqa: E402
 from sklearn.base import BaseEstimator, ClassifierMixin, clone  # noqa: E402
 from sklearn.cluster import KMeans  # noqa: E402
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier  # noqa: E402
@@ -60,6 +62,36 @@ class LouderLogistic(LogisticRegression):
 class Refusing(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> Refusing:
         raise ArithmeticError("these data do not suit me")
+
+
+def test_switched_off_everything_is_as_it_was_before_and_on_again_it_works(records: Records, table: Any) -> None:
+    X, y = table
+    mlops_nb.autolog()
+    tracked = (vars(LogisticRegression)["fit"], metrics.accuracy_score, vars(BaseEstimator).get("__init_subclass__"))
+    mlops_nb.autolog(disable=True)
+    plain = (vars(LogisticRegression)["fit"], metrics.accuracy_score, vars(BaseEstimator).get("__init_subclass__"))
+    assert isinstance(plain[0], types.FunctionType) and all(a is not b for a, b in zip(tracked, plain, strict=True))
+    assert not hasattr(plain[1], "__mlops_nb__") and "mlops_nb" not in repr(plain[2])
+
+    class Later(BaseEstimator):
+        def fit(self, X: Any, y: Any) -> None: ...
+
+    assert isinstance(vars(Later)["fit"], types.FunctionType)
+    LogisticRegression().fit(X, y)
+    assert records.runs == []
+    mlops_nb.autolog()
+    LogisticRegression().fit(X, y)
+    assert records.only_run().status is RunStatus.FINISHED
+
+
+def test_exclusive_leaves_the_runs_of_the_user_alone(records: Records, table: Any) -> None:
+    X, y = table
+    mlops_nb.autolog(exclusive=True)
+    with mlops_nb.start_run("mine"):
+        LogisticRegression().fit(X, y)
+    assert records.only_run().params == {}
+    LogisticRegression().fit(X, y)
+    assert [bool(run.params) for run in records.runs] == [False, True]
 
 
 class WithKey(ClassifierMixin, BaseEstimator):

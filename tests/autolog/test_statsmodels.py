@@ -49,3 +49,13 @@ def test_a_fit_that_fits_other_models_inside_is_one_run(records: Records, table:
     results = sm.GLM((X["f0"] > 0).astype(int), sm.add_constant(X[["f1", "f2"]]), family=sm.families.Binomial()).fit()
     run = records.only_run()
     assert run.tags["estimator_name"] == "GLM" and run.metrics["llf"].value == results.llf
+
+
+def test_a_regularized_fit_is_tracked_too(records: Records, table: Any) -> None:
+    import statsmodels.api as sm
+
+    X, _ = table
+    mlops_nb.autolog(log_models=False)
+    sm.OLS(X["f0"], sm.add_constant(X[["f1", "f2"]])).fit_regularized(alpha=0.1)
+    run = records.only_run()
+    assert (run.params["alpha"], run.tags["estimator_name"], run.status.value) == ("0.1", "OLS", "FINISHED")

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,7 +138,7 @@ def test_what_nobody_could_read_back_is_refused_where_it_is_logged(session: Sess
     with pytest.raises(InvalidInput, match="cannot be recorded"):
         run.tell(ArtifactAdded(path=["a"]))  # type: ignore[arg-type]
     run.log_text("x", Path("folder/a.txt"))  # type: ignore[arg-type]
-    run.stop("FAILED", ValueError("the loss is not finite"))
+    run.stop("FAILED", ValueError("the loss is not finite"), timeout=60)
     found = session.store().get_run(run.run_id)
     assert (found.status, found.reason) == (RunStatus.FAILED, "the loss is not finite")
     assert [file.path for file in session.store().list_artifacts(run.run_id, "folder")] == ["folder/a.txt"]
@@ -149,7 +151,9 @@ def test_a_line_that_cannot_be_read_holds_up_nothing(session: Session, project: 
     with caplog.at_level(logging.ERROR):
         run._journal.append_body(unreadable)
         run.log_metric("m", 2.0, 1)
-        run.stop()
+        for _ in range(2):  # as when the store is away, and all is tried again
+            run._journal.next_batch()
+        run.stop(timeout=60)
         folder = project / ".mlops" / "journal"
         uri = f"sqlite:///{project}/.mlops/store.db"
         journal = Journal(folder, "d" * 32, uri, on_fault=lambda error: None)
@@ -163,6 +167,29 @@ def test_a_line_that_cannot_be_read_holds_up_nothing(session: Session, project: 
     assert session.store().get_run(run.run_id).status is RunStatus.FINISHED
     assert [b'["a","b"]' in path.read_bytes() for path in folder.iterdir()] == [True, True]
     assert caplog.text.count("cannot be read") == 2 and "cannot be reached" not in caplog.text
+
+
+def test_whoever_recovers_waits_for_what_another_thread_delivers_just_now(session: Session, project: Path) -> None:
+    folder, uri = project / ".mlops" / "journal", f"sqlite:///{project}/.mlops/store.db"
+    journal = Journal(folder, "d" * 32, uri, on_fault=lambda error: None)
+    journal.append(RunStarted(ts=1, experiment="e", name="dead"))
+    journal.close(remove=False)
+    store = store_of(project)
+    delivering, ingest = threading.Event(), store.ingest
+
+    def slowly(*arguments: Any) -> int:
+        delivering.set()
+        time.sleep(0.3)
+        return ingest(*arguments)
+
+    store.ingest = slowly  # type: ignore[method-assign]
+    other = threading.Thread(target=recover, args=(folder, store, uri))
+    other.start()
+    assert delivering.wait(10)
+    recover(folder, store, uri)
+    assert store.get_run("d" * 32).name == "dead"
+    other.join()
+    store.close()
 
 
 def test_text_that_is_half_a_character_is_written_out(session: Session) -> None:

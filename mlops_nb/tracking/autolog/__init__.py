@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from mlops_nb.errors import InvalidInput, did_you_mean
-from mlops_nb.tracking.autolog._guard import warn_once
+from mlops_nb.tracking.autolog._guard import restore_all, warn_once
 from mlops_nb.tracking.autolog._hooks import when_imported
 from mlops_nb.tracking.autolog._options import Options, enabled, suppressed
 
@@ -32,7 +32,7 @@ FRAMEWORKS: dict[str, dict[str, str]] = {
 """By framework: the module after whose import it is hooked into, and the file here that does it."""
 
 _ALIASES = {"scikit-learn": "sklearn", "lightning": "pytorch", "pytorch_lightning": "pytorch", "torch": "pytorch"}
-_MLFLOWS_OWN = frozenset({"exclusive", "disable_for_unsupported_versions", "registered_model_name", "log_traces", "checkpoint"})
+_MLFLOWS_OWN = frozenset({"disable_for_unsupported_versions", "registered_model_name", "log_traces", "checkpoint"})
 _installed: set[str] = set()
 
 
@@ -53,7 +53,7 @@ def autolog(
     A training goes to the open run, or to a run of its own that ends with it. Calling this again changes what is logged.
 
     Args:
-        disable: Stop it.
+        disable: Stop it. When it is off for all of them, the frameworks are as they were before.
         log_models: Keep the trained models.
         log_datasets: Note what data was trained with.
         log_input_examples: Keep a few rows of the training data with each model.
@@ -70,6 +70,9 @@ def autolog(
     if disable:
         for name in names:
             enabled.pop(name, None)
+        if not enabled:
+            _installed.clear()
+            restore_all()
         return
     ignored = {key for key in more if key in _MLFLOWS_OWN}
     unknown = set(more) - ignored - set(Options.__dataclass_fields__)

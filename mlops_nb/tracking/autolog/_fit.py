@@ -101,7 +101,9 @@ def begin(framework: str) -> Fit | None:
     if options is None or is_inside() or _is_part_of_another():
         return None
     with guard(framework, "the training is"):
-        return Fit(framework, options)
+        active = sessions.current.active
+        if not (options.exclusive and active is not None and TAG_AUTOLOG not in active.tags):
+            return Fit(framework, options)
     return None
 
 

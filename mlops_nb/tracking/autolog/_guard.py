@@ -77,6 +77,21 @@ class Wrapped:
         return copy.copy, (self.original,)  # a copy of a function is the function
 
 
+_restoring: list[Callable[[], None]] = []
+
+
+def when_off(restore: Callable[[], None]) -> None:
+    """Have something of a framework put back when autolog is switched off altogether."""
+    _restoring.append(restore)
+
+
+def restore_all() -> None:
+    """Put everything back that was wrapped, unless somebody else has replaced it meanwhile."""
+    while _restoring:
+        with guard("", "the framework is"):
+            _restoring.pop()()
+
+
 Around = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """What is called instead of a method: with the bound original, the object, and what the caller gave."""
 
@@ -85,7 +100,9 @@ def wrap_method(owner: type, name: str, around: Around) -> None:
     """Put `around` about a method that the class itself defines; a second time does nothing."""
     original = vars(owner)[name]
     if not isinstance(original, Wrapped):
-        setattr(owner, name, Wrapped(original, around))
+        wrapped = Wrapped(original, around)
+        setattr(owner, name, wrapped)
+        when_off(lambda: setattr(owner, name, original) if vars(owner).get(name) is wrapped else None)
 
 
 def wrap_function(
@@ -104,3 +121,4 @@ def wrap_function(
     function.__module__ = module.__name__
     function.__mlops_nb__ = True  # type: ignore[attr-defined]
     setattr(module, name, function)
+    when_off(lambda: setattr(module, name, original) if getattr(module, name, None) is function else None)

@@ -19,6 +19,7 @@ class Options:
         log_plots: Draw confusion matrix, curves and importances.
         max_tuning_runs: How many child runs a search makes, the best first; None: all (scikit-learn).
         log_every_n_step: Log metrics of single steps every so many of them; 0: only those of epochs (Lightning, Keras).
+        exclusive: Log nothing to runs that the user has started, only to those that autolog makes.
         silent: Give no warnings.
         extra_tags: Tags of the runs that are started.
     """
@@ -31,6 +32,7 @@ class Options:
     log_plots: bool = True
     max_tuning_runs: int | None = 5
     log_every_n_step: int = 0
+    exclusive: bool = False
     silent: bool = False
     extra_tags: tuple[tuple[str, str], ...] = ()
 

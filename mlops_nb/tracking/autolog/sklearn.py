@@ -30,7 +30,7 @@ from mlops_nb.tracking.autolog._estimators import (
     watch_predictions,
 )
 from mlops_nb.tracking.autolog._fit import TAG_AUTOLOG, Fit, begin, is_inside
-from mlops_nb.tracking.autolog._guard import check_version, guard, wrap_function, wrap_method
+from mlops_nb.tracking.autolog._guard import check_version, guard, when_off, wrap_function, wrap_method
 from mlops_nb.tracking.autolog._hooks import when_imported
 from mlops_nb.tracking.autolog._options import options_of
 
@@ -66,7 +66,9 @@ def _watch_classes(base: ModuleType) -> None:
 
     if not getattr(original, "__mlops_nb__", False):
         init_subclass.__mlops_nb__ = True  # type: ignore[attr-defined]
+        defined = vars(estimator).get("__init_subclass__")
         estimator.__init_subclass__ = classmethod(init_subclass)  # type: ignore[assignment]
+        when_off(lambda: setattr(estimator, "__init_subclass__", defined) if defined else delattr(estimator, "__init_subclass__"))
 
 
 def _all_subclasses(kind: type[Any]) -> list[type[Any]]:
@@ -210,8 +212,14 @@ def _watch_metrics(metrics: ModuleType) -> None:
         rebound[id(function)] = (function, getattr(metrics, name))
     # Notebooks import the functions before anybody says `autolog`; their names shall mean the tracked ones too.
     namespace = vars(sys.modules["__main__"])
+    _rebind(namespace, rebound)
+    when_off(lambda: _rebind(namespace, {id(tracked): (tracked, plain) for plain, tracked in rebound.values()}))
+
+
+def _rebind(namespace: dict[str, Any], functions: dict[int, tuple[Any, Any]]) -> None:
+    """Let names that mean the first of a pair of functions mean the second."""
     for name, value in list(namespace.items()):
-        known = rebound.get(id(value))
+        known = functions.get(id(value))
         if known is not None and known[0] is value:
             namespace[name] = known[1]
 

@@ -10,7 +10,7 @@ from typing import Any
 from mlops_nb.tracking.autolog._artifacts import keep_model
 from mlops_nb.tracking.autolog._data import log_fit_data
 from mlops_nb.tracking.autolog._fit import Fit, begin
-from mlops_nb.tracking.autolog._guard import check_version, guard, wrap_method
+from mlops_nb.tracking.autolog._guard import check_version, guard, when_off, wrap_method
 
 NAME = "statsmodels"
 TESTED = ("0.14", "0.16")
@@ -55,12 +55,15 @@ def install(module: ModuleType) -> None:
         with guard(NAME, "a class is"):
             _watch(cls)
 
-    module.Model.__init_subclass__ = classmethod(init_subclass)
+    if "__init_subclass__" not in vars(module.Model):  # it has none of its own
+        module.Model.__init_subclass__ = classmethod(init_subclass)
+        when_off(lambda: delattr(module.Model, "__init_subclass__"))
 
 
 def _watch(kind: type) -> None:
-    if "fit" in vars(kind):
-        wrap_method(kind, "fit", _around_fit)
+    for name in ("fit", "fit_regularized"):
+        if name in vars(kind):
+            wrap_method(kind, name, _around_fit)
 
 
 def _around_fit(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -72,7 +75,8 @@ def _around_fit(original: Callable[..., Any], model: Any, args: tuple[Any, ...],
             bound = inspect.signature(original).bind(*args, **kwargs)
             bound.apply_defaults()
             fit.log_params({name: value for name, value in bound.arguments.items() if name != "kwargs"})
-            fit.log_params(bound.arguments.get("kwargs", {}))
+            more = bound.arguments.get("kwargs")
+            fit.log_params(more if isinstance(more, dict) else {})
             formula = getattr(model, "formula", None)
             fit.log_params({"formula": formula} if formula else {})
             kind = type(model)
