@@ -141,3 +141,14 @@ def test_the_team_server_serves_mlflows_client_and_lets_everything_out(project: 
     runs = runs_of(project, "team/store.db")
     assert {run.name for run in runs.values()} == {"C=0.01", "C=0.1", "C=1.0"}
     assert all(run.inputs.datasets[0].dataset.name == "iris" for run in runs.values())
+
+
+def test_the_comparison_tells_noise_from_a_real_gain(project: Path, python: RunPython) -> None:
+    python(*PAPERMILL, "compare.ipynb", "out.ipynb")
+    cells = {cell.id: cell for cell in nbformat.read(project / "out.ipynb", as_version=4).cells}
+    assert "≈ noise" in cells["noise"].outputs[0].data["text/plain"]
+    better = cells["better"].outputs[0].data
+    assert "▲ better" in better["text/plain"] and "exact McNemar, n=285" in better["text/plain"]
+    assert "<svg" in better["text/html"] and "<script" not in better["text/html"]
+    assert "Welch, 5 and 5 runs" in cells["by-seed"].outputs[0].data["text/plain"]
+    assert "▲ better" in (project / "comparison.html").read_text(encoding="utf-8")
