@@ -56,7 +56,8 @@ def html_of(comparison: Comparison, what: str = "all", only_changed: bool = Fals
     """Return a comparison as HTML of at most `MAX_BYTES`."""
     _, colour = _WORDS[comparison.outcome] if comparison.outcome else ("", _GREY)
     head = (
-        f'<div style="border-left:3px solid {colour};padding:2px 10px;margin:2px 0"><b>{escape(_cut(comparison.verdict, 600))}</b>'
+        f'<div class="mlops-nb-card" style="border-left:3px solid {colour};padding:2px 10px;margin:2px 0">'
+        f"<b>{escape(_cut(comparison.verdict, 600))}</b>"
         f'<div style="color:{_GREY}">{escape(comparison.significance)}</div></div>'
     )
     parts: list[str] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import logging
 import os
 import time
@@ -24,6 +25,7 @@ from mlops_nb.core.names import MAX_PARAM_VALUE
 from mlops_nb.core.provenance import Place
 from mlops_nb.core.records import CellExecution, CellOutcome
 from mlops_nb.core.redaction import Redactor
+from mlops_nb.core.run_folders import figure_file, shown_file
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.execution.memory import PeakMemory
 from mlops_nb.execution.namespace import Watcher
@@ -92,6 +94,7 @@ class CellLedger:
         self._memory = PeakMemory()
         self._shown = ShownFigures(shell, lambda: bool(session.runs) and _level() == "source")
         self._figures: list[tuple[str, bytes]] | None = None
+        self._texts = b""
         self._redact = Redactor(os.environ)
 
     def install(self) -> None:
@@ -237,6 +240,7 @@ class CellLedger:
             for run in list(self.session.runs):
                 self._give_figures(run, ended.index)
                 run.end_cell(ended)
+            self._shown.end()
         where = f" in {cell_label(cell)}" if cell is not None else ""
         self.session.last_ending = None if error is None else (status, self._redact(f"{reason}{where}"))
         self._end_cell_run(status, reason, where)
@@ -256,9 +260,16 @@ class CellLedger:
     def _give_figures(self, run: ActiveRun, number: int) -> None:
         """Keep what the cell has shown with a run."""
         if self._figures is None:
-            self._figures = self._shown.figures() if _level() == "source" else []
+            is_wanted = _level() == "source"
+            self._figures = self._shown.figures() if is_wanted else []
+            outputs = self._shown.outputs(self._redact) if is_wanted else []
+            # A figure alone is a file of its own already.
+            has_text = any("figure" not in output for output in outputs)
+            self._texts = json.dumps(outputs, ensure_ascii=False).encode("utf-8", "replace") if has_text else b""
         for at, (suffix, content) in enumerate(self._figures, start=1):
-            run.add_bytes(content, f"cells/{number}/figure-{at}{suffix}")
+            run.add_bytes(content, figure_file(number, at, suffix))
+        if self._texts:
+            run.add_bytes(self._texts, shown_file(number))
 
     def _leave(self, run: Any) -> CellExecution | None:
         """Give a run that ends within the cell what is known by now; the hooks take over where it fails."""

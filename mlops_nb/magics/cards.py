@@ -84,7 +84,7 @@ def _card(
     colour = _COLOURS[status]
     why = f'<div style="color:{colour};margin-top:2px">{escape(reason)}</div>' if reason else ""
     html = (
-        f'<div style="border-left:3px solid {colour};padding:2px 10px;margin:2px 0">'
+        f'<div class="mlops-nb-card" style="border-left:3px solid {colour};padding:2px 10px;margin:2px 0">'
         f'<span style="color:{colour}" aria-hidden="true">{GLYPHS[status]}</span> <b>{escape(name)}</b> '
         f'<span style="opacity:.85">{" · ".join(escape(fact) for fact in facts if fact)}</span>{why}</div>'
     )

@@ -13,8 +13,8 @@ from mlops_nb.tracking.target import resolve
 ENV_CAPTURE = "MLOPS_NB_CAPTURE"
 ENV_SYSTEM = "MLOPS_NB_SYSTEM_METRICS"
 LEVELS = {
-    "source": "the source of cells (secrets taken out), names read and written, figures shown, time, memory, outcome",
-    "hash": "the hash of each cell's source instead of the source, names read and written, time, memory, outcome; no figures",
+    "source": "source of cells and what they show (text, tables, figures; secrets taken out), names read and written, time, memory, end",
+    "hash": "the hash of each cell's source instead of the source, names read and written, time, memory, outcome; nothing that they show",
     "off": "nothing of the cells",
 }
 

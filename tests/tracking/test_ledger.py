@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -170,16 +171,44 @@ def test_figures_that_a_cell_shows_or_leaves_open_are_kept(notebook: Open) -> No
     store = live.session.fresh_store()
     (run,) = store.search_runs(RunQuery()).items
     files = [file.path for file in store.list_artifacts(run.run_id, recursive=True)]
-    of_cell = {number: [file for file in files if file.startswith(f"cells/{number}/")] for number in range(8)}
+    of_cell = {number: [file for file in files if file.startswith(f"cells/{number}/figure-")] for number in range(8)}
     assert of_cell[1] == ["cells/1/figure-1.png", "cells/1/figure-2.png"] and of_cell[2] == []
     assert of_cell[4] == ["cells/4/figure-1.png", "cells/4/figure-2.svg"]
     assert len(of_cell[5]) == 1 and len(of_cell[6]) == 20
     assert b"".join(store.read_artifact(run.run_id, "cells/1/figure-1.png")).startswith(b"\x89PNG")
     products = {product.name for cell in store.cells(run.run_id) if cell.index == 4 for product in cell.products}
-    assert products == set(of_cell[4])
+    assert products == {*of_cell[4]}
+    # What plotting gives back is text of the cell as well, in the order in which it was shown.
+    shown = json.loads(b"".join(store.read_artifact(run.run_id, "cells/1/outputs.json")))
+    assert [output.get("output_type") for output in shown] == ["execute_result"] and "Line2D" in shown[0]["data"]["text/plain"]
+    assert "cells/4/outputs.json" not in files
     import matplotlib.pyplot as plt
 
     plt.close("all")
+
+
+def test_what_a_cell_prints_and_shows_is_kept_in_order_without_secrets(notebook: Open) -> None:
+    token = "ghp_" + "a1B2" * 9
+    live = notebook(
+        "run = start('texts')",
+        "from IPython.display import HTML, clear_output, display\n"
+        f"print('auc', 0.5)\nprint('{token}')\ndisplay(HTML('<table/>'))\nprint('done')",
+        "print('gone')\nclear_output()\nprint('stays')",
+        "for i in range(100_000):\n    print(i)",
+        "x = 1",
+        "run.stop()",
+    )
+    for cell, source in live.cells:
+        assert live.shell.run_cell(source, store_history=True, cell_id=cell).success
+    store = live.session.fresh_store()
+    (run,) = store.search_runs(RunQuery()).items
+    shown = {number: json.loads(b"".join(store.read_artifact(run.run_id, f"cells/{number}/outputs.json"))) for number in (1, 2, 3)}
+    first, table, last = shown[1]
+    assert "".join(first["text"]).startswith("auc 0.5\n") and token not in str(shown[1])
+    assert table["data"]["text/html"] == "<table/>" and "".join(last["text"]) == "done\n"
+    assert ["".join(output["text"]) for output in shown[2]] == ["stays\n"]
+    assert len("".join(shown[3][0]["text"])) == 20_000
+    assert [file.path for file in store.list_artifacts(run.run_id, "cells/4", recursive=True)] == []
 
 
 @pytest.mark.parametrize("level", ["hash", "off"])

@@ -169,7 +169,7 @@ def test_privacy_says_what_is_captured_and_switches_this_kernel(
         run_cell("%%track hidden\nx = 41")
         run = run_cell("%track show hidden")
         assert [cell.source for cell in sessions.current.store().cells(run.run_id)][-1] == ""
-        assert "invalid choice" in error_of(shell, "%track privacy --level everything")
+        assert "cannot be" in error_of(shell, "%track privacy --level everything")
     finally:
         os.environ.pop("MLOPS_NB_CAPTURE", None)
 
