@@ -48,7 +48,7 @@ def timed(what: str, action: Callable[[], Any]) -> Any:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         store = open_store(f"sqlite:///{Path(folder) / 'store.db'}?durability=normal")
         assert store is not None
         long = fill(store)

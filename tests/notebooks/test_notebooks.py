@@ -158,3 +158,14 @@ def test_the_views_and_figures_run_headlessly_and_leave_static_forms(project: Pa
     page = (project / "out.html").read_text(encoding="utf-8")
     assert len(re.findall(r'<img[^>]*src="data:image/svg\+xml;base64,', page)) == 5
     assert (project / "out.ipynb").stat().st_size < 800_000
+
+
+def test_the_comparison_tells_noise_from_a_real_gain(project: Path, python: RunPython) -> None:
+    python(*PAPERMILL, "compare.ipynb", "out.ipynb")
+    cells = {cell.id: cell for cell in nbformat.read(project / "out.ipynb", as_version=4).cells}
+    assert "≈ noise" in cells["noise"].outputs[0].data["text/plain"]
+    better = cells["better"].outputs[0].data
+    assert "▲ better" in better["text/plain"] and "exact McNemar, n=285" in better["text/plain"]
+    assert "<svg" in better["text/html"] and "<script" not in better["text/html"]
+    assert "Welch, 5 and 5 runs" in cells["by-seed"].outputs[0].data["text/plain"]
+    assert "▲ better" in (project / "comparison.html").read_text(encoding="utf-8")
