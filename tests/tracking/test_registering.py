@@ -98,5 +98,5 @@ def test_data_sets_with_mlflows_names() -> None:
 
 def test_names_of_mlflow_that_are_not_here_say_what_to_use_instead() -> None:
     for ask in (lambda: mlops_nb.sklearn.load_model, lambda: mlops_nb.MlflowClient, lambda: mlops_nb.pyfunc):
-        with pytest.raises(AttributeError, match="(?i)mlflow"):
+        with pytest.raises(AttributeError, match=r"(?i)mlflow"):
             ask()
