@@ -12,7 +12,7 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from mlops_nb.core.dataflow import NOTHING, Names
-from mlops_nb.execution.versions import PLAIN, Version, has, holds, is_filled, states_of_generators, version_of
+from mlops_nb.execution.versions import LEAVES, PLAIN, Version, has, holds, is_filled, states_of_generators, version_of
 
 _SEEDING = re.compile(r"seed\w*\s*\(")
 _PLOTS = frozenset({"matplotlib", "seaborn"})
@@ -52,7 +52,7 @@ class Watcher:
         self._before = self._now()
         words = self._own if names.reads_anything else names.words
         reads = {name for name in (*names.reads, *words) if self._has(name)}
-        for name in sorted(reads):
+        for name in sorted(name for name in reads if id(type(self.namespace[name])) not in LEAVES):
             reads |= self._behind(name) - names.before.get(name, frozenset())
         self._reads = frozenset(reads)
         self._kinds = {name: _is_fixed(self.namespace[name]) for name in (*reads, *names.modules) if name in self.namespace}
@@ -144,7 +144,8 @@ class Watcher:
         return version is not None and version.is_whole
 
     def _may_change(self, name: str) -> bool:
-        return not issubclass(type(self.namespace[name]), PLAIN)
+        kind = type(self.namespace[name])
+        return id(kind) not in LEAVES and not issubclass(kind, PLAIN)
 
     def _held_by(self, versions: Iterable[Version | None]) -> set[str]:
         """Return the names of what is held by what was looked at."""
@@ -165,10 +166,14 @@ class Watcher:
         ids = set(map(id, values))
         if not ids:
             return set()
+        kinds = {id(value) for value in values if issubclass(type(value), type)}
         found = set()
-        for name in self._own:
-            value = self.namespace.get(name)
-            if name not in changed and self._may_be_held(name) and (id(value) in ids or _is_of(value, ids) or holds(value, ids)):
+        for name, value in zip(self._own, map(self.namespace.get, self._own), strict=True):
+            kind = type(value)
+            if id(kind) in LEAVES or name in changed:
+                continue
+            is_builtin = kind is list or kind is dict or kind is tuple or kind is set
+            if id(value) in ids or ((is_builtin or self._may_be_held(name)) and holds(value, ids)) or (kinds and _is_of(value, kinds)):
                 found.add(name)
         return found
 

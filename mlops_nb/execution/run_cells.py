@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import nbformat
 
 from mlops_nb.core.provenance import Notebook, closure, results_of
 from mlops_nb.core.records import CellExecution, Run
+from mlops_nb.errors import AlreadyExists, NotFound
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking.saved import hash_of
 
@@ -20,6 +21,7 @@ OWN_TRACKING = ("%track", "mlops_nb", "import mlflow", "from mlflow")
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _INJECTED = "# Parameters\n"
+_MAX_NAMES = 1000
 _KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
@@ -105,3 +107,25 @@ def write_new(document: Any, path: Path) -> None:
     """
     with path.open("x", encoding="utf-8") as file:
         file.write(nbformat.writes(document))  # type: ignore[no-untyped-call]
+
+
+def write_executed(store: TrackingStore, run_id: str) -> Path:
+    """Write the executed notebook that a headless run kept to a new file here, and return its path.
+
+    Raises:
+        NotFound: If it kept none.
+        AlreadyExists: If there are very many files of the name.
+    """
+    path = next((each.path for each in store.list_artifacts(run_id, "notebook") if each.path.endswith(".ipynb")), None)
+    if path is None:
+        raise NotFound(f"Run {run_id[:8]} kept no executed notebook.")
+    document = nbformat.reads(b"".join(store.read_artifact(run_id, path)).decode(), as_version=4)  # type: ignore[no-untyped-call]
+    stem = PurePosixPath(path).stem
+    for number in range(1, _MAX_NAMES):
+        place = Path(f"{stem}{'' if number == 1 else f'-{number}'}.ipynb")
+        try:
+            write_new(document, place)
+        except FileExistsError:
+            continue
+        return place
+    raise AlreadyExists(f"There are {_MAX_NAMES} notebooks '{stem}' here already.", hint="Remove some.")

@@ -23,6 +23,9 @@ logger = logging.getLogger("mlops_nb")
 PLAIN = (bool, int, float, complex, str, bytes, range, type(None))
 """Types whose values nobody can change."""
 
+LEAVES = frozenset(map(id, (bool, int, float, complex, str, bytes, type(None))))
+"""The ids of the commonest of them: looking there is quick, and asks no metaclass."""
+
 _DEPTH = 4
 _NODES = 400
 _ELEMENTS = 64
@@ -30,7 +33,6 @@ _MANY = 2000
 _SAMPLES = 256
 _SMALL_BYTES = 16_384
 _PARAMETERS = 500
-_LEAVES = frozenset(map(id, (bool, int, complex, type(None))))
 _FIXED_MODULES = frozenset({"_decimal", "datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo"})
 
 
@@ -59,10 +61,22 @@ def version_of(value: Any) -> Version | None:
     return None if state is None else Version(state, look.is_whole, frozenset(look.seen))
 
 
-def holds(value: Any, wanted: frozenset[int] | set[int]) -> bool:
+def holds(value: Any, wanted: frozenset[int] | set[int], depth: int = _DEPTH) -> bool:
     """Return whether a value holds one of some objects, told by their ids."""
-    version = version_of(value)
-    return version is not None and not wanted.isdisjoint(version.holds)
+    kind = type(value)
+    if kind is list or kind is tuple or kind is set:
+        elements = value if len(value) <= _MANY else ()
+    elif kind is dict:
+        elements = value.values() if len(value) <= _MANY else ()
+    else:
+        version = version_of(value)
+        return version is not None and not wanted.isdisjoint(version.holds)
+    if not wanted.isdisjoint(map(id, elements)):
+        return True
+    if not depth or LEAVES.issuperset(map(id, map(type, elements))):
+        return False
+    inner = [element for element in elements if id(type(element)) not in LEAVES][:_ELEMENTS]
+    return any(holds(element, wanted, depth - 1) for element in inner)
 
 
 def has(kind: type, name: str) -> bool:
@@ -122,12 +136,10 @@ class _Look:
     def _inner(self, value: Any, depth: int) -> Hashable:
         """Return the state of what something holds: of plain values themselves, since their ids are used again."""
         kind = type(value)
-        if id(kind) in _LEAVES:
-            return value  # type: ignore[no-any-return]
-        if kind is float:
-            return value if value == value else "nan"
-        if kind is str or kind is bytes:
-            return hash(value)
+        if id(kind) in LEAVES:
+            if value != value:
+                return "nan"
+            return hash(value) if kind is str or kind is bytes else value
         identity = id(value)
         if identity in self.seen:
             return identity

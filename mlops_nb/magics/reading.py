@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from IPython.display import FileLink, display
 
 import mlops_nb
@@ -14,8 +13,8 @@ from mlops_nb import fluent
 from mlops_nb.core import filters
 from mlops_nb.core.filters import order_clause
 from mlops_nb.core.records import LifecycleStage, Run, Series
-from mlops_nb.errors import AlreadyExists, InvalidInput, MlopsError, NotFound
-from mlops_nb.execution.run_cells import write_new
+from mlops_nb.errors import InvalidInput, MlopsError
+from mlops_nb.execution.run_cells import write_executed
 from mlops_nb.magics.arguments import unquoted
 from mlops_nb.magics.knowledge import Knowledge
 from mlops_nb.magics.tabs import Tab, tab_named
@@ -98,26 +97,9 @@ class ReadingVerbs:
                 raise InvalidInput(f"%track reproduce: '{word}' is not METRIC=NUMBER.", hint="For example: --tol val_auc=1e-3") from None
         result = fluent.reproduce(self.selected(arguments.run), tolerances or None)
         if arguments.open and result.again_id is not None:
-            link = FileLink(self._executed(result.again_id), result_html_prefix="The executed notebook: ")  # type: ignore[no-untyped-call]
+            link = FileLink(str(write_executed(self.session.store(), result.again_id)), result_html_prefix="The executed notebook: ")  # type: ignore[no-untyped-call]
             display(link)  # type: ignore[no-untyped-call]  # IPython has no types here
         return result
-
-    def _executed(self, run_id: str) -> str:
-        """Write the executed notebook of a run to a new file beside this one and return its path, relative to here."""
-        store = self.session.store()
-        path = next((each.path for each in store.list_artifacts(run_id, "notebook") if each.path.endswith(".ipynb")), None)
-        if path is None:
-            raise NotFound(f"Run {run_id[:8]} kept no executed notebook.")
-        content = b"".join(store.read_artifact(run_id, path)).decode()
-        document = nbformat.reads(content, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has types in part
-        for number in range(1, 1000):
-            place = Path(f"{Path(path).stem}{'' if number == 1 else f'-{number}'}.ipynb")
-            try:
-                write_new(document, place)
-            except FileExistsError:
-                continue
-            return str(place)
-        raise AlreadyExists(f"There are very many notebooks '{Path(path).stem}' here already.")
 
     def _restore(self, arguments: Any) -> None:
         path = fluent.restore_notebook(self.selected(arguments.run), unquoted(arguments.path) if arguments.path else None)

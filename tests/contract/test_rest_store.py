@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 
+from mlops_nb.core.events import ModelLogged
+from mlops_nb.core.logged_models import LoggedModelStatus
 from mlops_nb.core.records import Metric
-from mlops_nb.errors import NotFound, PermissionDenied, StoreUnreachable
+from mlops_nb.errors import InvalidInput, NotFound, PermissionDenied, StoreUnreachable
+from mlops_nb.store.registering import register
 from mlops_nb.store.rest import RestStore
 from tests.contract.inputs_contract import InputsContract
 from tests.contract.store_contract import StoreContract
@@ -124,3 +128,19 @@ def test_a_store_serves_many_threads_at_once(shared: RestStore) -> None:
         thread.join()
     assert failures == []
     assert [(series.key, series.total) for series in shared.series(run.run_id)] == [(f"m{worker}", 20) for worker in range(8)]
+
+
+def test_a_model_is_registered_behind_a_server(store: RestStore) -> None:
+    run = store.create_run(store.create_experiment("registered"))
+    made = ModelLogged(seq=1, model_id="m-" + "1" * 32, name="clf", status=LoggedModelStatus.PENDING)
+    store.ingest(run.run_id, "a" * 32, [made, msgspec.structs.replace(made, seq=2, status=LoggedModelStatus.READY)])
+    versions = [
+        register(store, "churn", f"models:/{made.model_id}", model_id=made.model_id, aliases=["challenger"], tags={"t": "x"})
+        for _ in range(2)
+    ]
+    assert [(v.name, v.version, v.model_id, v.run_id) for v in versions] == [("churn", n, made.model_id, run.run_id) for n in (1, 2)]
+    assert versions[0].tags == {"t": "x"} and versions[0].aliases == ["challenger"]
+    with pytest.raises(InvalidInput):
+        register(store, "a/b", f"models:/{made.model_id}", tags={})
+    with pytest.raises(NotFound):
+        register(store, "churn", "models:/m-" + "2" * 32, model_id="m-" + "2" * 32, tags={})

@@ -12,9 +12,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from mlops_nb.core.records import TAG_HYGIENE, CellExecution, CellOutcome, ProductKind
-from mlops_nb.errors import AlreadyExists, InvalidInput
+from mlops_nb.errors import AlreadyExists, InvalidInput, NotFound
 from mlops_nb.execution.checking import check_notebook, restore_notebook
-from mlops_nb.execution.run_cells import RunCells
+from mlops_nb.execution.run_cells import RunCells, write_executed
 from mlops_nb.store.base import RunQuery
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.history import MAX_KEPT, CellHistory
@@ -317,6 +317,18 @@ def test_restored_cells_are_a_new_notebook_and_replace_nothing(notebook: Open) -
     with pytest.raises(AlreadyExists, match="nothing is replaced"):
         restore_notebook(path=live.path, session=live.session)
     assert live.path.read_bytes() == before
+
+
+def test_an_executed_notebook_is_put_beside_the_others_and_replaces_nothing(notebook: Open, project: Path) -> None:
+    live = notebook("x = 1")
+    with live.session.start("headless") as run, live.session.start("bare", nested=True) as bare:
+        run.log_artifact(project / "work.ipynb", "notebook")
+    store = live.session.fresh_store()
+    places = [write_executed(store, run.run_id) for _ in range(2)]
+    assert [place.name for place in places] == ["work-2.ipynb", "work-3.ipynb"]
+    assert nbformat.read(places[1], as_version=4).cells[0].source == "x = 1"
+    with pytest.raises(NotFound, match="kept no executed notebook"):
+        write_executed(store, bare.run_id)
 
 
 def test_what_was_not_kept_comes_from_the_notebook_if_it_is_still_there(notebook: Open, monkeypatch: pytest.MonkeyPatch) -> None:

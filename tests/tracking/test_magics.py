@@ -95,7 +95,7 @@ def test_starting_again_stops_the_open_run(run_cell: Execute) -> None:
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("%track strt", "Did you mean 'start'?"),
+        ("%track strt", "Did you mean `%track start`?"),
         ("%track start --expriment x", "--experiment"),
         ("%track stop", "no run is open"),
         ("%track log 5", "not KEY=EXPR"),

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from mlops_nb.magics.live import MAX_METRICS, PERIOD, LiveCard, Trace, card_bundle
+from mlops_nb.magics.live import MAX_METRICS, PERIOD, LiveCard, Progress, Trace, card_bundle
 from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.session import Session
 
@@ -172,3 +172,34 @@ def test_headless_there_is_one_card_at_the_end(project: Path, monkeypatch: pytes
     assert len(cards) == 1 and "looped #1 finished" in cards[0].data["text/plain"]
     assert sum(output.output_type == "error" for output in failed) == 1
     assert any("broken #1 failed" in output.data["text/plain"] for output in failed if output.output_type == "display_data")
+
+
+def test_the_time_that_is_left_follows_from_a_param_and_the_steps(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = session.start("epochs", params={"train/epochs": 10, "lr": 3})
+    progress = Progress(run)
+    elapsed = [1000]
+    monkeypatch.setattr(ActiveRun, "elapsed_ms", property(lambda _run: elapsed[-1]))
+    progress.add("system/cpu", 99)
+    progress.add("loss", 0)
+    assert progress.remaining_ms() is None
+    elapsed.append(4000)
+    progress.add("loss", 3)
+    assert progress.remaining_ms() == 6000.0
+    progress.add("loss", 10)  # more steps than it said: nobody knows
+    assert progress.remaining_ms() is None
+
+
+@pytest.mark.parametrize("params", [{}, {"epochs": "many"}, {"epochs": 0}, {"epochs": -3}, {"warmup_epochs_share": 3}])
+def test_without_a_number_of_steps_nothing_is_said_of_the_time_left(session: Session, params: dict[str, Any]) -> None:
+    progress = Progress(session.start("r", params=params))
+    for step in range(3):
+        progress.add("loss", step)
+    assert progress.remaining_ms() is None
+
+
+def test_a_clock_that_is_set_back_takes_no_time_off_a_card(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = session.start("back in time")
+    earlier = time.time_ns() - 3_600_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: earlier)
+    assert 0 <= run.elapsed_ms < 60_000
+    assert "-" not in card_bundle(run, {})["text/plain"].replace(run.name, "")

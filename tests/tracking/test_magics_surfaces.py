@@ -373,3 +373,27 @@ def test_completion_never_waits_for_a_store_that_does_not_answer(project: Path, 
         assert completer.complete("%track sta", "sta") == ["start"]
         assert time.perf_counter() - began < 1.0
         session.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("%track share @last --live", "links that follow a run are not in this version"),
+        ("%track share @last --ttl 7d", "links that follow a run are not in this version"),
+        ("%track reproduce @last --on gpu", "has no runners, so not on 'gpu'"),
+        ("%track strt", "Did you mean `%track start`?   (%track? for help)"),
+    ],
+)
+def test_what_is_not_there_is_said_plainly(shell: InteractiveShell, line: str, said: str) -> None:
+    with capture_output():
+        result = shell.run_cell(line, store_history=True)
+    assert said in str(result.error_in_exec)
+
+
+def test_logs_and_traces_have_their_tabs(run_cell: Execute, shell: InteractiveShell) -> None:
+    run_cell("%track start noisy")
+    with capture_output():
+        shell.run_cell("1 / 0", store_history=True)
+    run_cell("%track stop")
+    assert "ZeroDivisionError" in str(run_cell("%track show noisy --tab logs"))
+    assert "nothing" in str(run_cell("%track show noisy --tab traces"))
