@@ -41,6 +41,8 @@ class Comparison:
 
     Attributes:
         runs: The runs, the base first; a group of repeated runs stands as one run with the means of its metrics.
+        members: The runs themselves, those of groups one by one.
+        by: What the groups are made by; None where runs are compared one by one.
         result: Metrics, params and the verdict as plain rows.
     """
 
@@ -53,8 +55,12 @@ class Comparison:
         redacted: bool = True,
         what: str = "all",
         only_changed: bool = False,
+        members: Sequence[Run] = (),
+        by: str | None = None,
     ) -> None:
         self.runs = tuple(runs)
+        self.members = tuple(members) or self.runs
+        self.by = by
         self.result = result
         self._store = store
         self._redacted = redacted
@@ -222,7 +228,8 @@ def compare_runs(
     else:
         found = evidence_of_rows(store, runs[0], runs[1:], keys, Sig.OFF if groups else sig, alpha)
     result = compare(runs[0], runs[1:], metrics=metrics, only=only, evidence=found.evidence, significance=found.significance)
-    return Comparison(store, runs, result, redacted=redacted, what=what, only_changed=only_changed)
+    members = [run for group in groups for run in group.members]
+    return Comparison(store, runs, result, redacted=redacted, what=what, only_changed=only_changed, members=members, by=by)
 
 
 def _sig(word: Sig | str) -> Sig:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.display import display
 
+import mlops_nb
 from mlops_nb import fluent
 from mlops_nb.core.records import Run
 from mlops_nb.errors import InvalidInput
@@ -40,6 +42,7 @@ class CompareMagics(Magics):
             [--metric val_auc,-loss]             only these, the first decides; '-' means lower is better
             [--by seed|KEY]                      groups of runs: those that differ in the seed only, or have the same KEY
             [--sig auto|bootstrap|mcnemar|seeds|off] [--alpha .05]
+            [--plot curves|parallel|scatter|importance|confusion|roc]
             [--only-changed] [--export FILE.md|.html|.csv]
 
         RUN: @last, @last~1, @best:auc, @worst:loss, tag:baseline, a name, the beginning of an id, or a variable with a run.
@@ -47,7 +50,7 @@ class CompareMagics(Magics):
         %compare
         %compare @best:val_auc @last --metric val_auc
         %compare hgb rf --what cells
-        %compare last 10 --by seed
+        %compare last 10 --by seed --plot curves
         %compare tag:baseline @last --export report.md
         result = %compare @last~1 @last
 
@@ -77,6 +80,9 @@ class CompareMagics(Magics):
         )
         if arguments.export:
             self.say(f"Written: {found.export(unquoted(arguments.export))}")
+        if arguments.plot:
+            keys = [key.lstrip("-") for key in unquoted(arguments.metric).split(",") if key]
+            display(mlops_nb.plot(arguments.plot, found.members, keys or None, group=found.by))  # type: ignore[no-untyped-call]
         return found
 
     def _selected(self, word: str) -> str | Run | ActiveRun:

@@ -275,6 +275,7 @@ def _off() -> MagicParser:
     return MagicParser("%track off", "Stop noting cells and logging fits. What you log yourself is still recorded.", ["%track off"])
 
 
+PLOTS = ("curves", "parallel", "scatter", "importance", "confusion", "roc")
 WHAT = ("all", "metrics", "params", "code", "cells", "outputs", "data", "env", "system")
 
 
@@ -292,6 +293,7 @@ def _compare() -> MagicParser:
     parser.add_argument("--sig", choices=["auto", "bootstrap", "mcnemar", "seeds", "off"], default="auto", help="how noise is tested")
     parser.add_argument("--alpha", type=float, default=0.05, metavar="NUMBER", help="the error that is allowed over all tests; .05")
     parser.add_argument("--only-changed", action="store_true", help="leave out what did not change")
+    parser.add_argument("--plot", choices=PLOTS, help="draw the runs too")
     parser.add_argument("--export", metavar="FILE", help="write it as .md, .html or .csv")
     return parser
 

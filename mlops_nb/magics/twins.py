@@ -171,7 +171,13 @@ def compare_twin(a: Any, variables: Mapping[str, Any]) -> str:
         alpha=a.alpha if a.alpha != 0.05 else None,
         only_changed=a.only_changed,
     )
-    return "\n".join(["import mlops_nb", call + (f".export({unquoted(a.export)!r})" if a.export else "")])
+    lines = ["import mlops_nb", f"found = {call}" if a.plot or a.export else call]
+    if a.export:
+        lines.append(f"found.export({unquoted(a.export)!r})")
+    if a.plot:
+        keys = [key.lstrip("-") for key in unquoted(a.metric).split(",") if key]
+        lines.append(_call("plot", a.plot, _Code("found.members"), keys or None, group=_text(a.by)).replace(", None", ""))
+    return "\n".join(lines)
 
 
 def _model(a: Any, _: Mapping[str, Any]) -> list[str]:

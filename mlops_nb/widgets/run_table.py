@@ -7,8 +7,8 @@ from typing import Any
 
 import traitlets
 
-from mlops_nb.core import comparison
-from mlops_nb.core.comparison import RunComparison
+from mlops_nb.comparing.comparison import Comparison, compare_runs
+from mlops_nb.core.comparison import Direction, RunComparison, direction_of
 from mlops_nb.core.formatting import format_number
 from mlops_nb.core.records import TAG_ARCHIVED, Run
 from mlops_nb.core.run_state import RunStatus
@@ -131,8 +131,8 @@ class RunTable(View):
         """The chosen runs as the store has them now."""
         return Runs(self._store.get_run(run_id) for run_id in self.selected)
 
-    def compare(self) -> RunComparison:
-        """Compare the chosen runs with the first of them.
+    def compare(self) -> Comparison:
+        """Compare the chosen runs with the first of them, as `%compare` does.
 
         Raises:
             InvalidInput: If fewer than two are chosen.
@@ -140,8 +140,8 @@ class RunTable(View):
         runs = self.selected_runs
         if len(runs) < 2:
             raise InvalidInput("Choose two runs or more to compare.")
-        found = comparison.compare(runs[0], runs[1:])
-        self.compared = _comparison_state(found)
+        found = compare_runs(self._store, runs)
+        self.compared = _comparison_state(found.result)
         return found
 
     def explore(self, metrics: str | Sequence[str] | None = None) -> MetricExplorer:
@@ -232,7 +232,7 @@ class RunTable(View):
         now = self._sorted(column)
         if now != "none":
             return ways[now == "ascending"]
-        best_is_high = column.startswith("metrics.") and comparison.direction_of(head(column)) is comparison.Direction.HIGHER
+        best_is_high = column.startswith("metrics.") and direction_of(head(column)) is Direction.HIGHER
         return ways[best_is_high or column == "started"]
 
     def _total(self) -> int:

@@ -123,6 +123,25 @@ def test_the_magic_tells_its_python_twin_and_its_help(magic: Magic) -> None:
     assert names["found"].labels == ("hgb", "rf")
 
 
+def test_plot_draws_the_runs_that_are_compared(magic: Magic, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("mlops_nb.magics.comparing.display", shown.append)
+    found = magic("hgb rf --metric -loss --plot scatter")
+    assert isinstance(found, Comparison)
+    (figure,) = shown
+    assert "loss" in figure.title and "2 runs" in " ".join(figure.summary)
+    magic("hgb rf --metric -loss --plot curves --code")
+    names: dict[str, Any] = {}
+    exec(magic.said[0].rpartition("\n")[0], names)
+    drawn = eval(magic.said[0].rpartition("\n")[2], names)
+    assert "loss" in drawn.title and "<svg" in drawn.svg
+    with pytest.raises(MlopsError, match="too few"):
+        magic("hgb rf --plot importance")
+    done = CliRunner().invoke(commands, ["plot", "curves", "hgb", "rf", "-m", "loss", "-o", str(tmp_path / "c.svg")])
+    assert done.exit_code == 0 and f"wrote {tmp_path / 'c.svg'}" in done.output, done.output
+    assert "hgb" in (tmp_path / "c.svg").read_text()
+
+
 def test_export_writes_and_says_where(magic: Magic, tmp_path: Path) -> None:
     magic("hgb rf --export out/c.md")
     assert magic.said == ["Written: out/c.md"]

@@ -119,7 +119,7 @@ def test_chosen_runs_stay_chosen_on_other_pages_and_are_compared(store: Tracking
     asked(table, "compare")
     assert table.compared["header"] == ["sweep 0", "sweep 1"]
     assert {"metric", "param"} == {row["kind"] for row in table.compared["rows"]}
-    assert table.compare().run_ids == (sweep[0].run_id, sweep[1].run_id)
+    assert table.compare().result.run_ids == (sweep[0].run_id, sweep[1].run_id)
     asked(table, "close-comparison")
     assert table.compared == {}
     table.selected = ["0" * 32, sweep[0].run_id]
