@@ -14,7 +14,6 @@ from mlops_nb.core import filters
 from mlops_nb.core.filters import order_clause
 from mlops_nb.core.records import LifecycleStage, Run, Series
 from mlops_nb.errors import InvalidInput, MlopsError
-from mlops_nb.execution.run_cells import write_executed
 from mlops_nb.magics.arguments import unquoted
 from mlops_nb.magics.knowledge import Knowledge
 from mlops_nb.magics.tabs import Tab, tab_named
@@ -97,6 +96,8 @@ class ReadingVerbs:
                 raise InvalidInput(f"%track reproduce: '{word}' is not METRIC=NUMBER.", hint="For example: --tol val_auc=1e-3") from None
         result = fluent.reproduce(self.selected(arguments.run), tolerances or None)
         if arguments.open and result.again_id is not None:
+            from mlops_nb.execution.run_cells import write_executed
+
             link = FileLink(str(write_executed(self.session.store(), result.again_id)), result_html_prefix="The executed notebook: ")  # type: ignore[no-untyped-call]
             display(link)  # type: ignore[no-untyped-call]  # IPython has no types here
         return result

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -194,3 +196,13 @@ def test_names_that_are_no_text_among_the_variables_do_no_harm(notebook: Open) -
     live = notebook("globals()[1] = 5\ny = 2", "y += 1", "del globals()[1]\nz = y")
     live.run_all()
     assert [execution.writes for execution in live.session.history.executions] == [["y"], ["y"], ["z"]]
+
+
+def test_loading_the_extension_loads_nothing_heavy(project: Path) -> None:
+    code = (
+        "import sys; from IPython.core.interactiveshell import InteractiveShell as S; S.instance().run_line_magic('load_ext', 'mlops_nb');"
+        "heavy = {'jsonschema', 'lark', 'nbformat', 'numpy', 'pandas', 'sqlalchemy'};"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
