@@ -19,16 +19,17 @@ SERVER = ROOT / "server_ext" / "mlops_nb_server"
 ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "store": {"core"},
-    "models": {"core"},
+    "models": {"core", "store"},
+    "serving": {"core", "store", "models"},
     "tracking": {"core", "store", "models"},
     "execution": {"core", "store", "tracking"},
     "reports": {"core", "store"},
-    "api": {"core", "store"},
+    "api": {"core", "store", "serving"},
     "transfer": {"core", "store"},
     "fluent": {"core", "store", "tracking", "execution", "reports"},
-    "magics": {"core", "store", "tracking", "execution", "reports", "fluent"},
-    "cli": {"core", "store", "tracking", "execution", "reports", "fluent", "magics", "api", "transfer"},
-    "mlops_nb_server": {"core", "store", "tracking", "api"},
+    "magics": {"core", "store", "models", "tracking", "execution", "reports", "serving", "fluent"},
+    "cli": {"core", "store", "models", "tracking", "execution", "reports", "serving", "fluent", "magics", "api", "transfer"},
+    "mlops_nb_server": {"core", "store", "tracking", "serving", "api"},
 }
 # `core` is pure; msgspec gives its records their form and lark reads its grammar, and neither does I/O.
 CORE_LIBRARIES = {"msgspec", "lark", "nbformat"}
