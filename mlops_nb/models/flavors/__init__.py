@@ -21,6 +21,17 @@ _BY_PACKAGE = {
 }
 NAMES = tuple(_BY_PACKAGE.values())
 
+# By the loader that MLmodel names, the flavor that does the same; whatever else it names is code of the folder's own.
+LOADERS = {
+    "mlflow.sklearn": "sklearn",
+    "mlflow.xgboost": "xgboost",
+    "mlflow.lightgbm": "lightgbm",
+    "mlflow.catboost": "catboost",
+    "mlflow.pytorch": "pytorch",
+    "mlflow.keras": "keras",
+    "mlflow.statsmodels": "statsmodels",
+}
+
 
 def name_of(model: Any) -> str:
     """Return the name of the flavor that takes a model.
