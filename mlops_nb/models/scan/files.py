@@ -61,7 +61,7 @@ def _look(file: BinaryIO, name: str, depth: int, is_pickle: bool = False) -> Tol
     elif kind := _packing(head, low, file):
         yield from _unpacked(file, name, kind, depth, is_pickle or low.endswith(_PICKLE_ENDS))
     elif is_pickle or low.endswith(_PICKLE_ENDS) or _seems_pickle(head, low):
-        yield from ((name, why) for why in pickles.reasons(file, name))
+        yield from ((name, why) for why in pickles.reasons(file, name, has_ids=depth > 0 and low.endswith("/data.pkl")))
     elif low.endswith(".onnx"):
         yield from ((name, why) for why in formats.onnx(file))
     elif low.endswith(".tar") or _is_tar(file):

@@ -20,8 +20,13 @@ from mlops_nb.models.scan.allowed import is_allowed
 _SHOWN = 4
 
 
-def reasons(file: BinaryIO, name: str) -> Iterator[str]:
+def reasons(file: BinaryIO, name: str, *, has_ids: bool = False) -> Iterator[str]:
     """Yield why a pickle is not harmless; nothing if it is.
+
+    Args:
+        file: The pickle.
+        name: What to call it.
+        has_ids: Whether its reader has the numbers in other files, and knows them by ids: so it is in files of torch.
 
     Raises:
         MissingDependencyError: If picklescan is not installed.
@@ -52,10 +57,10 @@ def reasons(file: BinaryIO, name: str) -> Iterator[str]:
         yield f"loading it runs or looks up {shown}{more}"
     if result.scan_err:
         yield "it is cut off, or no pickle that can be checked"
-    yield from _by_opcodes(file)
+    yield from _by_opcodes(file, has_ids)
 
 
-def _by_opcodes(file: BinaryIO) -> Iterator[str]:
+def _by_opcodes(file: BinaryIO, has_ids: bool) -> Iterator[str]:
     """Yield what a pickle does that needs no name."""
     import pickletools
 
@@ -66,7 +71,7 @@ def _by_opcodes(file: BinaryIO) -> Iterator[str]:
             file.seek(-1, io.SEEK_CUR)
             for opcode, _, _ in pickletools.genops(file):
                 why = _TELLING.get(opcode.name)
-                if why and why not in told:
+                if why and why not in told and not (has_ids and opcode.name == "BINPERSID"):
                     told.add(why)
                     yield why
     except (ValueError, IndexError, KeyError, EOFError, UnicodeDecodeError, OverflowError, MemoryError):
