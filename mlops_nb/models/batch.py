@@ -95,6 +95,47 @@ def read_pieces(path: Path, kind: str, *, rows: int = ROWS, signature: Any = Non
 def _files(path: Path, kind: str) -> list[Path]:
     if path.is_file():
         return [path]
+    inner = [one for one in path.rglob("*") if one.is_file() and not one.name.startswith((".", "_"))] if path.is_dir() else []
+    ends = {one.suffix.lower() for one in inner}
+    known = {_ENDS[end] for end in ends or {path.suffix.lower()} if end in _ENDS}
+    if len(known) == 1:
+        return known.pop()
+    raise InvalidInput(f"The format of '{path}' is not known by its name.", hint=f"Say it: --content-type {'|'.join(FORMATS)}.")
+
+
+def read_pieces(path: Path, kind: str, *, rows: int = ROWS, signature: Any = None) -> Iterator[Piece]:
+    """Yield a file or a folder of files as tables of at most `rows` rows.
+
+    Args:
+        path: The file, or a folder whose files of this format are read in the order of their names.
+        kind: One of `FORMATS`.
+        rows: How many rows a piece has at most.
+        signature: Of the model; columns of text are not taken for numbers then.
+
+    Raises:
+        NotFound: If there is nothing.
+        InvalidInput: If a file cannot be read; names it and the row.
+    """
+    if not path.exists():
+        raise NotFound(f"There is no '{path}'.")
+    files = _files(path, kind)
+    if not files:
+        raise NotFound(f"There are no files of {kind} in '{path}'.")
+    whole = sum(file.stat().st_size for file in files) or 1
+    done, first = 0, 0
+    for file in files:
+        size = file.stat().st_size
+        for table, at in _READERS[kind](file, rows, _texts(signature)):
+            if len(table):
+                share = None if at is None else min(1.0, (done + at * size) / whole)
+                yield Piece(rows=table, first=first, share=share)
+            first += len(table)
+        done += size
+
+
+def _files(path: Path, kind: str) -> list[Path]:
+    if path.is_file():
+        return [path]
     ends = {end for end, one in _ENDS.items() if one == kind}
     inner = (one for one in path.rglob("*") if one.is_file() and one.suffix.lower() in ends)
     return sorted(one for one in inner if not any(part.startswith((".", "_")) for part in one.relative_to(path).parts))
@@ -170,9 +211,8 @@ def _json(file: Path, rows: int, texts: Mapping[str, str]) -> Iterator[tuple[Any
     import pandas
 
     if file.stat().st_size > MAX_JSON:
-        raise InvalidInput(
-            f"{file} is larger than {MAX_JSON // 1_000_000} MB.", hint="Give JSON lines: one object a line, in a .jsonl file."
-        )
+        hint = "Give JSON lines: one object a line, in a .jsonl file."
+        raise InvalidInput(f"{file} is larger than {MAX_JSON // 1_000_000} MB.", hint=hint)
     try:
         content = msgspec.json.decode(file.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -336,9 +376,8 @@ def score(
         pieces = read_pieces(path, format_of(path, kind), rows=rows, signature=model.signature)
     else:
         whole = len(source)
-        parts = (
-            (at, source[at : at + rows] if not hasattr(source, "iloc") else source.iloc[at : at + rows]) for at in range(0, whole, rows)
-        )
+        held = getattr(source, "iloc", source)
+        parts = ((at, held[at : at + rows]) for at in range(0, whole, rows))
         pieces = (Piece(rows=part, first=at, share=min(1.0, (at + rows) / whole)) for at, part in parts)
     if output is None:
         answers = [as_answers(answer) for answer, _ in _answers(model, pieces, params, told)]

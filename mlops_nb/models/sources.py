@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from mlops_nb.core.artifacts import PROXY_SCHEME, ArtifactOwner
 from mlops_nb.core.logged_models import owner_of_model
@@ -139,9 +139,8 @@ def _of_run(source: RunSource, store: TrackingStore) -> Place:
             place = _named_model(output.model_id, root, store)
             if place is not None:
                 return place
-    return Place(
-        source.uri, lambda: store.list_artifacts(run_id, root, recursive=True), lambda path: store.read_artifact(run_id, path), root
-    )
+    files = lambda: store.list_artifacts(run_id, root, recursive=True)  # noqa: E731 - one line says it
+    return Place(source.uri, files, lambda path: store.read_artifact(run_id, path), root)
 
 
 def _named_model(model_id: str, name: str, store: TrackingStore) -> Place | None:
@@ -228,8 +227,4 @@ def _sums_of(target: Path) -> Path:
 
 def _sum(path: Path) -> str:
     with path.open("rb") as file:
-        return _digest(file)
-
-
-def _digest(file: BinaryIO) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
