@@ -53,48 +53,6 @@ def format_of(path: Path, given: str | None = None) -> str:
         if given not in FORMATS:
             raise InvalidInput(f"There is no format '{given}'.", hint=f"There are: {', '.join(FORMATS)}.")
         return given
-    ends = (
-        {one.suffix.lower() for one in path.rglob("*") if one.is_file() and not one.name.startswith((".", "_"))} if path.is_dir() else set()
-    )
-    known = {_ENDS[end] for end in ends or {path.suffix.lower()} if end in _ENDS}
-    if len(known) == 1:
-        return known.pop()
-    raise InvalidInput(f"The format of '{path}' is not known by its name.", hint=f"Say it: --content-type {'|'.join(FORMATS)}.")
-
-
-def read_pieces(path: Path, kind: str, *, rows: int = ROWS, signature: Any = None) -> Iterator[Piece]:
-    """Yield a file or a folder of files as tables of at most `rows` rows.
-
-    Args:
-        path: The file, or a folder whose files of this format are read in the order of their names.
-        kind: One of `FORMATS`.
-        rows: How many rows a piece has at most.
-        signature: Of the model; columns of text are not taken for numbers then.
-
-    Raises:
-        NotFound: If there is nothing.
-        InvalidInput: If a file cannot be read; names it and the row.
-    """
-    if not path.exists():
-        raise NotFound(f"There is no '{path}'.")
-    files = _files(path, kind)
-    if not files:
-        raise NotFound(f"There are no files of {kind} in '{path}'.")
-    whole = sum(file.stat().st_size for file in files) or 1
-    done, first = 0, 0
-    for file in files:
-        size = file.stat().st_size
-        for table, at in _READERS[kind](file, rows, _texts(signature)):
-            if len(table):
-                share = None if at is None else min(1.0, (done + at * size) / whole)
-                yield Piece(rows=table, first=first, share=share)
-            first += len(table)
-        done += size
-
-
-def _files(path: Path, kind: str) -> list[Path]:
-    if path.is_file():
-        return [path]
     inner = [one for one in path.rglob("*") if one.is_file() and not one.name.startswith((".", "_"))] if path.is_dir() else []
     ends = {one.suffix.lower() for one in inner}
     known = {_ENDS[end] for end in ends or {path.suffix.lower()} if end in _ENDS}

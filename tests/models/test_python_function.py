@@ -210,7 +210,8 @@ def test_custom_models_of_mlflow_load_here_when_somebody_says_yes(tmp_path: Path
 
 def test_models_from_code_and_functions_of_mlflow_load_here(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(
-        "import mlflow\nclass M(mlflow.pyfunc.PythonModel):\n    def predict(self, context, model_input):\n        return model_input['x'] + 1\n"
+        "import mlflow\nclass M(mlflow.pyfunc.PythonModel):\n"
+        "    def predict(self, context, model_input):\n        return model_input['x'] + 1\n"
         "mlflow.models.set_model(M())\n"
     )
     mlflow.pyfunc.save_model(str(tmp_path / "code"), python_model=str(tmp_path / "model.py"), pip_requirements=[])
