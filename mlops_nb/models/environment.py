@@ -75,8 +75,9 @@ def update_requirements(folder: Path, operation: str, changes: Sequence[str]) ->
     missing = [name for name in given if name not in present]
     if operation == "remove" and missing:
         raise InvalidInput(f"The model does not require '{missing[0]}'.", hint=f"It requires: {', '.join(present) or 'nothing'}.")
-    kept = {name: line for name, line in present.items() if operation == "add" or name not in given}
-    needed = list({**kept, **(given if operation == "add" else {})}.values())
+    added: dict[str, str] = {str(name): text for name, text in given.items()}
+    kept = {name: line for name, line in present.items() if operation == "add" or name not in added}
+    needed = list({**kept, **(added if operation == "add" else {})}.values())
     path.write_text("\n".join(needed) + "\n", encoding="utf-8")
     conda = folder / CONDA_FILE
     if conda.is_file():
