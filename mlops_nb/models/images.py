@@ -6,9 +6,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
-from mlops_nb import __version__
 from mlops_nb.errors import InvalidInput, MissingDependencyError, MlopsError
 from mlops_nb.models.environments import needed_by
 from mlops_nb.models.metadata import read_metadata
@@ -65,7 +65,7 @@ def write_context(folder: Path, directory: Path, *, base_image: str | None = Non
             hint="update-pip-requirements add NAME==VERSION",
         )
     directory.mkdir(parents=True, exist_ok=True)
-    lines = [*wanted, f"mlops-nb[serve]=={__version__}"]
+    lines = [*wanted, f"mlops-nb[serve]=={metadata.version('mlops-nb')}"]
     (directory / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (directory / ".dockerignore").write_text(_IGNORE, encoding="utf-8")
     entry = ["mlops-nb", "models", "serve", "-m", "/opt/model", "--host", "0.0.0.0", "--port", str(port), "--env-manager", "local"]
