@@ -19,18 +19,22 @@ SERVER = ROOT / "server_ext" / "mlops_nb_server"
 ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "store": {"core"},
-    "models": {"core"},
+    "models": {"core", "store"},
+    "serving": {"core", "store", "models"},
     "tracking": {"core", "store", "models"},
     "execution": {"core", "store", "tracking"},
     "reports": {"core", "store"},
     "comparing": {"core", "store", "models", "reports"},
     "widgets": {"core", "store", "tracking", "comparing", "reports"},
-    "api": {"core", "store", "comparing"},
+    "api": {"core", "store", "comparing", "serving"},
     "transfer": {"core", "store"},
-    "fluent": {"core", "store", "tracking", "execution", "reports", "comparing"},
-    "magics": {"core", "store", "tracking", "execution", "reports", "comparing", "widgets", "fluent"},
-    "cli": {"core", "store", "tracking", "execution", "reports", "comparing", "widgets", "fluent", "magics", "api", "transfer"},
-    "mlops_nb_server": {"core", "store", "tracking", "api"},
+    "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving"},
+    "magics": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving", "fluent"},
+    "cli": {
+        *("core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving"),
+        *("fluent", "magics", "api", "transfer"),
+    },
+    "mlops_nb_server": {"core", "store", "tracking", "serving", "api"},
 }
 # `core` is pure; msgspec gives its records their form and lark reads its grammar, and neither does I/O.
 CORE_LIBRARIES = {"msgspec", "lark", "nbformat"}

@@ -12,6 +12,7 @@ from mlops_nb.cli.compare import compare
 from mlops_nb.cli.db import db
 from mlops_nb.cli.experiments import experiments
 from mlops_nb.cli.gc import gc
+from mlops_nb.cli.models import models
 from mlops_nb.cli.plot import plot
 from mlops_nb.cli.report import report
 from mlops_nb.cli.runs import runs
@@ -33,6 +34,7 @@ commands.add_command(compare)
 commands.add_command(plot)
 commands.add_command(report)
 commands.add_command(server)
+commands.add_command(models)
 for command in (experiments, runs, artifacts, import_group, export_group, gc, db):
     commands.add_command(command)
 commands.add_command(sync)

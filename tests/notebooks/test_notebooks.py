@@ -169,3 +169,15 @@ def test_the_comparison_tells_noise_from_a_real_gain(project: Path, python: RunP
     assert "<svg" in better["text/html"] and "<script" not in better["text/html"]
     assert "Welch, 5 and 5 runs" in cells["by-seed"].outputs[0].data["text/plain"]
     assert "▲ better" in (project / "comparison.html").read_text(encoding="utf-8")
+
+
+def test_the_models_notebook_keeps_opens_and_scores(project: Path, python: RunPython) -> None:
+    pytest.importorskip("cloudpickle", reason="The state of its class is pickled.")
+    python(*PAPERMILL, "models.ipynb", "out.ipynb")
+    (run,) = runs_of(project).values()
+    assert run.name == "iris" and run.status == RunStatus.FINISHED
+    answers = (project / "answers.csv").read_text().splitlines()
+    assert len(answers) == 151 and set(answers[1:]) == {"setosa", "versicolor", "virginica"}
+    told = [str(cell.outputs) for cell in nbformat.read(project / "out.ipynb", 4).cells if cell.cell_type == "code"]
+    assert any("class Named:" in text and "LABELS = " in text for text in told)
+    assert any("lack the column 'petal width (cm)'" in text and "Did you mean" in text for text in told)

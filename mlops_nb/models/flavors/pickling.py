@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlops_nb.errors import InvalidInput
+from mlops_nb.errors import InvalidInput, MissingDependencyError
 
 # Types of these packages come with the model's own requirements: whoever loads the model runs them anyway.
 _KNOWN = frozenset({"builtins", "catboost", "collections", "imblearn", "lightgbm", "numpy", "pandas", "scipy", "sklearn", "xgboost"})
@@ -65,3 +65,33 @@ def _dump_pickle(model: Any, path: Path, wanted: str | None) -> str:
     with path.open("wb") as file:
         pickle.dump(model, file)
     return kind
+
+
+def undump(path: Path, kind: str, *, is_trusted: bool) -> Any:
+    """Load what `dump` or MLflow wrote; the folder has been scanned.
+
+    Args:
+        path: The file.
+        kind: One of `FORMATS`.
+        is_trusted: Whether a pickle may run whatever it says; else it may look up harmless names only.
+
+    Raises:
+        InvalidInput: If there is no such format.
+        UnsafeModel: If a pickle that is not trusted looks up something else.
+        MissingDependencyError: If its package is not installed.
+    """
+    if kind == "skops":
+        try:
+            import skops.io
+        except ImportError:
+            raise MissingDependencyError("skops", extra="models", purpose=f"Loading {path.name}") from None
+        # What a model says that it trusts is not asked: the scan has looked at every type that is in the file.
+        return skops.io.load(path, trusted=[str(name) for name in skops.io.get_untrusted_types(file=path)])
+    if kind not in FORMATS:
+        raise InvalidInput(f"There is no format '{kind}'.", hint=f"There are: {', '.join(FORMATS)}.")
+    import pickle
+
+    from mlops_nb.models.scan import pickles
+
+    with path.open("rb") as file:
+        return pickle.load(file) if is_trusted else pickles.load(file)
