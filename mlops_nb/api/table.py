@@ -16,13 +16,14 @@ from mlops_nb.api.mlflow import server as mlflow_server
 from mlops_nb.api.mlflow import traces as mlflow_traces
 from mlops_nb.api.mlflow import traces_v2 as mlflow_traces_v2
 from mlops_nb.api.operation import Operation
-from mlops_nb.api.v1 import artifacts, experiments, ingest, metrics, runs, status
+from mlops_nb.api.v1 import artifacts, experiments, ingest, metrics, notebooks, runs, status
 
 OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
     *experiments.OPERATIONS,
     *runs.OPERATIONS,
     *metrics.OPERATIONS,
+    *notebooks.OPERATIONS,
     *artifacts.OPERATIONS,
     *ingest.OPERATIONS,
     *mlflow_server.OPERATIONS,
