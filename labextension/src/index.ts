@@ -1,7 +1,7 @@
 import { modelPlugin } from './model/plugin';
 import { runPagePlugin } from './runpage/plugin';
 import { settingsPlugin } from './settingsplugin';
-import { extrasPlugin } from './sidebar/extras';
+import { extrasPlugin } from './sidebar/extrasplugin';
 import { sidebarPlugin } from './sidebar/plugin';
 
 export * from './tokens';

@@ -2,6 +2,7 @@ import { Clipboard, InputDialog, Notification } from '@jupyterlab/apputils';
 import { CommandIds } from '../commandids';
 import type { RunActions } from '../commands';
 import { noteDialog } from './note';
+import { parseTag } from './tag';
 
 const UNDO_MS = 10_000;
 const NOTE = 'mlflow.note.content';
@@ -146,21 +147,4 @@ export function addEditCommands(actions: RunActions): void {
       }
     }
   });
-}
-
-/** `name`, `name=value`, or `-name`, which takes the tag away. */
-export function parseTag(
-  text: string
-): { key: string; value: string | null } | null {
-  const typed = text.trim();
-  const removes = typed.startsWith('-');
-  const [name = '', ...value] = typed.slice(removes ? 1 : 0).split('=');
-  const key = name.trim();
-  if (key === '') {
-    return null;
-  }
-  return {
-    key,
-    value: removes ? null : value.length > 0 ? value.join('=').trim() : 'true'
-  };
 }

@@ -138,7 +138,7 @@ function addInsertCommand(
         const first = model?.cells.get(0);
         model?.sharedModel.transact(() => {
           const source = TRACKING;
-          if (first && first.sharedModel.getSource().trim() === '') {
+          if (first?.sharedModel.getSource().trim() === '') {
             first.sharedModel.setSource(source);
           } else {
             const cell = { cell_type: 'code', source } as const;

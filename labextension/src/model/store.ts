@@ -57,7 +57,9 @@ export class StoreModel implements IDisposable {
   readonly trails: Trails;
   /** Who looks: with nobody there, changes are asked for less often. */
   readonly viewers = new Viewers(() => {
-    void this.pull();
+    if (this.phase !== 'loading') {
+      void this.pull();
+    }
   });
 
   /** Emitted when anything that a list shows has changed. */
@@ -77,7 +79,6 @@ export class StoreModel implements IDisposable {
     return this._sync.error;
   }
 
-  /** True when the server answers but lacks our extension. */
   get isServerMissing(): boolean {
     return this._sync.isServerMissing;
   }
@@ -105,7 +106,6 @@ export class StoreModel implements IDisposable {
     return this._notebook;
   }
 
-  /** The runs of the notebook in front. */
   get notebookRuns(): RunList | null {
     return this._byNotebook.get(this._notebook ?? '') ?? null;
   }
@@ -223,7 +223,6 @@ export class StoreModel implements IDisposable {
     return run;
   }
 
-  /** What ran while a run was open. */
   cells(runId: string): Promise<ICell[]> {
     return this._api.cells(runId);
   }

@@ -86,6 +86,7 @@ export function FilterBox(props: { model: StoreModel }): React.JSX.Element {
       close();
     } else if (event.key === 'Escape' && text !== '') {
       setText('');
+      close();
     } else {
       if (event.key === 'Enter') {
         close();

@@ -1,6 +1,6 @@
 import type { IRegisteredModel, IRun } from '../api';
 import { gradeOf, type IGrade } from '../grade';
-import type { RunList, StoreModel } from '../model';
+import { isLive, type RunList, type StoreModel } from '../model';
 import type { IChoices, SectionName } from '../settings';
 import { type INotebookRun, judge } from './notebookruns';
 
@@ -125,8 +125,9 @@ function pushNotebook(
     return;
   }
   const runs = model.records.of(list).filter(isListed);
-  const newest = runs[0];
-  const grade = newest ? gradeOf(newest) : null;
+  // A run is graded when it ends.
+  const ended = runs.find(run => !isLive(run));
+  const grade = ended ? gradeOf(ended) : null;
   if (!group('notebook', { name: model.notebook, grade })) {
     return;
   }

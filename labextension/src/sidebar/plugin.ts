@@ -13,6 +13,7 @@ import { addNotebookCommands } from '../actions/notebooks';
 import { addStopCommand } from '../actions/stop';
 import { CommandIds } from '../commandids';
 import { RunActions } from '../commands';
+import { experimentsIcon } from '../icons';
 import { IMlopsChoices, IMlopsModel, IMlopsSidebar } from '../tokens';
 import type { ISidebarContext } from './context';
 import { followNotebook, placeOfCell } from './follow';
@@ -141,7 +142,7 @@ function addPanelCommands(
     label: args =>
       args.isLauncher ? trans.__('Experiments') : trans.__('Show Experiments'),
     caption: trans.__('Show the experiments panel and focus it'),
-    icon: args => (args.isLauncher ? sidebar.title.icon : undefined) as never,
+    icon: args => (args.isLauncher ? experimentsIcon : undefined),
     describedBy,
     execute: show
   });

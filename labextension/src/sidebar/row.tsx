@@ -38,9 +38,9 @@ export interface IRunRowProps {
 }
 
 /** A run in two lines: what it is and its score, how it was made and when. */
-export const RunRow = React.memo(function RunRow(
-  props: IRunRowProps
-): React.JSX.Element {
+export const RunRow = React.memo(Row);
+
+function Row(props: IRunRowProps): React.JSX.Element {
   const { run, now, judged } = props;
   const trans = useTrans();
   const metric = metricOf(run, props.choices.metric);
@@ -64,7 +64,14 @@ export const RunRow = React.memo(function RunRow(
           {run.name}
         </span>
         {props.trail && <Sparkline values={props.trail.values} />}
-        {metric && <Metric metric={metric} judged={judged} />}
+        {metric && (
+          <Metric
+            metric={metric}
+            judged={judged}
+            // What runs has its course there instead; the key is below.
+            hasKey={props.trail === null}
+          />
+        )}
         {props.stop && (
           <Button
             className="jp-mod-minimal mlops-nb-icon-button mlops-nb-row-stop"
@@ -94,7 +101,7 @@ export const RunRow = React.memo(function RunRow(
       </span>
     </>
   );
-});
+}
 
 /** The metric that stands for a run. */
 function metricOf(run: IRun, chosen: string): IMetric | null {
@@ -106,6 +113,7 @@ function metricOf(run: IRun, chosen: string): IMetric | null {
 function Metric(props: {
   metric: IMetric;
   judged: INotebookRun | null;
+  hasKey: boolean;
 }): React.JSX.Element {
   const { metric, judged } = props;
   const trans = useTrans();
@@ -114,7 +122,11 @@ function Metric(props: {
       className="mlops-nb-row-metric"
       title={`${metric.key} ${metric.value}`}
     >
-      <span className="mlops-nb-row-key">{metric.key}</span>{' '}
+      {props.hasKey && (
+        <>
+          <span className="mlops-nb-row-key">{metric.key}</span>{' '}
+        </>
+      )}
       <b>{formatValue(metric.value, DIGITS)}</b>
       {judged?.verdict && judged.before && (
         <span
@@ -152,11 +164,12 @@ function Second(props: IRunRowProps): React.JSX.Element {
     const metric = run.metrics.find(m => m.key === trail.key);
     parts.push(
       ...(props.cell === null ? [] : [props.cell]),
-      ...(metric && metric.step > 0 ? [trans.__('step %1', metric.step)] : [])
+      ...(metric && metric.step > 0 ? [trans.__('step %1', metric.step)] : []),
+      trail.key
     );
   }
   if (parts.length === 0) {
-    parts.push(run.reason ?? summary(run, props.choices.params, trans));
+    parts.push(reasonText(run) ?? summary(run, props.choices.params, trans));
   }
   return (
     <span
@@ -176,6 +189,15 @@ function Second(props: IRunRowProps): React.JSX.Element {
       {parts.join(' · ')}
     </span>
   );
+}
+
+/** Why a run ended, its cell first: the rest may be cut off. */
+function reasonText(run: IRun): string | null {
+  const [, what, where] =
+    /^([^]*) in (cell [^ ]+)$/.exec(run.reason ?? '') ?? [];
+  return what !== undefined && where !== undefined
+    ? `${where} · ${what}`
+    : run.reason;
 }
 
 function summary(

@@ -2,7 +2,7 @@ import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 import { gradeOf, gradeText, gradeTitle } from '../grade';
-import type { StoreModel } from '../model';
+import { isLive, type StoreModel } from '../model';
 
 /** What runs, and how the notebook in front stands; a click leads to the panel. */
 export class StatusItem extends ReactWidget {
@@ -28,7 +28,9 @@ export class StatusItem extends ReactWidget {
     const trans = this._trans;
     const running = model.running.ids.length;
     const list = model.notebookRuns;
-    const newest = list ? model.records.of(list)[0] : undefined;
+    const newest = list
+      ? model.records.of(list).find(run => !isLive(run))
+      : undefined;
     const grade = newest ? gradeOf(newest) : null;
     const parts: string[] = [];
     if (running > 0) {

@@ -6,9 +6,15 @@ import type { ISidebarContext } from './context';
 import type { Item } from './items';
 import { ItemContent } from './itemcontent';
 import { type Move, moveOf } from './keys';
+import {
+  expandedOf,
+  heightOf,
+  isFixed,
+  isGroup,
+  levelOf,
+  runIdOf
+} from './rowshape';
 
-const HEIGHTS = { group: 30, run: 44, model: 30, rest: 26, more: 30 };
-const NOTE_HEIGHT = 60;
 /** Rows from the end at which the next page is asked for. */
 const AHEAD = 120;
 const PAGE_ROWS = 10;
@@ -27,10 +33,13 @@ export function RunTree(props: {
   const root = useRef<HTMLDivElement>(null);
   /** The row that gets the focus once it is in the page. */
   const wanted = useRef<string | null>(null);
-  const active = Math.max(
-    0,
-    items.findIndex(item => item.key === state.activeKey)
-  );
+  // Asked anew for each key: several may come between two frames.
+  const activeIndex = () =>
+    Math.max(
+      0,
+      items.findIndex(item => item.key === state.activeKey)
+    );
+  const active = activeIndex();
 
   const rows = useVirtualizer({
     count: items.length,
@@ -122,34 +131,44 @@ export function RunTree(props: {
   };
 
   const move = (to: Move) => {
+    const active = activeIndex();
     const item = items[active];
+    const steps: Partial<Record<Move['to'], number>> = {
+      next: active + 1,
+      previous: active - 1,
+      first: 0,
+      last: items.length - 1,
+      'page-down': active + PAGE_ROWS,
+      'page-up': active - PAGE_ROWS
+    };
+    const step = steps[to.to];
+    if (step !== undefined) {
+      focus(step);
+      return;
+    }
     switch (to.to) {
-      case 'next':
-        return focus(active + 1);
-      case 'previous':
-        return focus(active - 1);
-      case 'first':
-        return focus(0);
-      case 'last':
-        return focus(items.length - 1);
-      case 'page-down':
-        return focus(active + PAGE_ROWS);
-      case 'page-up':
-        return focus(active - PAGE_ROWS);
       case 'act':
-        return act(item);
+        act(item);
+        break;
       case 'in':
-        return fold(item, true) ? undefined : focus(active + 1);
+        if (!fold(item, true)) {
+          focus(active + 1);
+        }
+        break;
       case 'out':
-        return fold(item, false)
-          ? undefined
-          : focus(items.slice(0, active).findLastIndex(isGroup));
+        if (!fold(item, false)) {
+          focus(items.slice(0, active).findLastIndex(isGroup));
+        }
+        break;
       case 'menu':
-        return openMenu(item && find(item.key));
+        openMenu(item && find(item.key));
+        break;
       case 'filter':
-        return context.execute(CommandIds.filterRuns);
+        context.execute(CommandIds.filterRuns);
+        break;
       case 'help':
-        return context.execute(CommandIds.showKeys);
+        context.execute(CommandIds.showKeys);
+        break;
       case 'command': {
         const runId = runIdOf(item);
         if (runId !== null) {
@@ -216,7 +235,7 @@ export function RunTree(props: {
           return (
             <div
               key={item.key}
-              ref={item.kind in HEIGHTS ? undefined : rows.measureElement}
+              ref={isFixed(item) ? undefined : rows.measureElement}
               role="treeitem"
               aria-level={levelOf(item)}
               aria-expanded={expandedOf(item)}
@@ -250,34 +269,6 @@ export function RunTree(props: {
       </div>
     </div>
   );
-}
-
-function heightOf(item: Item | undefined): number {
-  const heights: Partial<Record<string, number>> = HEIGHTS;
-  return heights[item?.kind ?? ''] ?? NOTE_HEIGHT;
-}
-
-function isGroup(item: Item): boolean {
-  return item.kind === 'group';
-}
-
-function runIdOf(item: Item | undefined): string | null {
-  return item?.kind === 'run' ? item.run.run_id : null;
-}
-
-function levelOf(item: Item): number {
-  return item.kind === 'group' ? 1 : item.kind === 'run' ? item.level : 2;
-}
-
-function expandedOf(item: Item): boolean | undefined {
-  if (item.kind === 'run') {
-    return item.judged && item.judged.earlier.length > 0
-      ? item.isOpen
-      : undefined;
-  }
-  return item.kind === 'group' || item.kind === 'rest'
-    ? item.isOpen
-    : undefined;
 }
 
 /** Open the context menu of a row, below its beginning. */
