@@ -64,22 +64,34 @@ class LabServer:
         if prepare is not None:
             prepare(project)
         self._write_settings()
+        self._with_server_extension = with_server_extension
+        self.log_file = home / "lab.log"
+        self.url = self._start("0")
+
+    def _start(self, port: str) -> str:
         options = {
-            "ServerApp.root_dir": str(project),
-            "ServerApp.port": "0",
-            "ServerApp.jpserver_extensions": repr({"mlops_nb_server": with_server_extension}),
+            "ServerApp.root_dir": str(self.project),
+            "ServerApp.port": port,
+            "ServerApp.jpserver_extensions": repr({"mlops_nb_server": self._with_server_extension}),
             "IdentityProvider.token": TOKEN,
             "LabApp.expose_app_in_browser": "True",
         }
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *(f"--{k}={v}" for k, v in options.items())]
-        self.log_file = home / "lab.log"
-        with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(command, env=self._environment(), cwd=project, stdout=log, stderr=log, start_new_session=True)
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=self._environment(), cwd=self.project, stdout=log, stderr=log, start_new_session=True
+            )
         try:
-            self.url = self._wait_until_ready()
+            return self._wait_until_ready()
         except BaseException:
             self.stop()
             raise
+
+    def restart(self) -> None:
+        """End the server and start it again where it was."""
+        self.stop()
+        port = self.url.rstrip("/").rpartition(":")[2]
+        assert self._start(port) == self.url
 
     def request(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         """Send a request to our API and return its answer."""

@@ -53,7 +53,10 @@ export function placeOfCell(
   const panel = notebooks.find(
     open => contents.localPath(open.context.path) === path
   );
-  const code = panel?.content.widgets.filter(w => w.model.type === 'code');
+  const code = panel?.content.widgets.filter(
+    ({ model }) =>
+      model.type === 'code' && model.sharedModel.getSource().trim() !== ''
+  );
   const index = code?.findIndex(w => w.model.id === cell.cell_id) ?? -1;
   return code && index >= 0 ? { place: index + 1, of: code.length } : null;
 }

@@ -7,7 +7,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 import { CommandIds } from '../commandids';
 import { useTrans } from '../components/trans';
-import { mainMetric } from '../format';
+import { formatCount, mainMetric } from '../format';
 import { gradeText, gradeTitle } from '../grade';
 import type { IRegisteredModel } from '../api';
 import { isLive } from '../model';
@@ -159,7 +159,7 @@ function GroupRow(props: { item: IGroupItem }): React.JSX.Element {
         </span>
       )}
       {item.count !== null && (
-        <span className="mlops-nb-count">{item.count.toLocaleString()}</span>
+        <span className="mlops-nb-count">{formatCount(item.count)}</span>
       )}
     </>
   );
