@@ -66,7 +66,8 @@ export class SidebarState {
   setOpen(key: string, isOpen: boolean): void {
     this._open.set(key, isOpen);
     this._folded.emit();
-    this.touch();
+    // At once, not at the next frame: the next key may mean a row that this shows.
+    this._changed.emit();
   }
 
   /** Emitted when the user has folded or unfolded something. */
