@@ -179,6 +179,8 @@ class LabPage:
         page.evaluate("void window.jupyterapp.restored.then(() => { window.isRestored = true; })")
         page.wait_for_function("window.isRestored === true")
         self._wait_for_splash()
+        # The launcher takes the focus when it is ready, even from a field that is being typed in.
+        page.wait_for_function("!!document.activeElement?.closest('.jp-Launcher')")
         self.sidebar = page.locator(".mlops-nb-Sidebar")
         self.run_page = page.locator(".mlops-nb-RunPage:visible")
 

@@ -49,8 +49,6 @@ def draw_sidebar(lab: LabPage, folder: Path) -> None:
     ):
         lab.server.mlflow("POST", path, json=body).raise_for_status()
     lab.sidebar.get_by_role("button", name="Refresh").click()
-    lab.page.reload()
-    lab.open_sidebar(280)
     lab.sidebar.locator("[data-key='models']").click()
     expect(lab.sidebar.locator("[data-key^='models/']")).to_contain_text("@prod", timeout=30_000)
     for name, theme in THEMES.items():
@@ -63,6 +61,7 @@ def draw_sidebar(lab: LabPage, folder: Path) -> None:
     expect(lab.sidebar.get_by_role("listbox", name="Hints").get_by_role("option").first).to_be_visible()
     lab.sidebar.screenshot(path=folder / "filter.png")
     box.fill("")
+    expect(lab.sidebar.locator("[data-key='now']")).to_be_visible()
     rows = lab.sidebar.locator("[data-key^='project/']")
     rows.nth(1).click(modifiers=["Control"])
     rows.nth(2).click(modifiers=["Control"])

@@ -189,7 +189,6 @@ export class StoreModel implements IDisposable {
     this._changed.emit();
   }
 
-  /** Read the registered models. */
   async loadModels(): Promise<void> {
     await this.registry.load();
     this._changed.emit();
@@ -256,7 +255,8 @@ export class StoreModel implements IDisposable {
     const lists = [this.running, ...(notebookRuns ? [notebookRuns] : [])];
     await Promise.all([
       ...lists.map(list => this.load(list)),
-      project.refusal ? this.setScope({}) : this.load(project.list)
+      project.refusal ? this.setScope({}) : this.load(project.list),
+      ...(this.registry.phase === 'loading' ? [] : [this.loadModels()])
     ]);
   }
 

@@ -26,12 +26,14 @@ export function FilterBox(props: { model: StoreModel }): React.JSX.Element {
   const asked = project.scope.text;
   const sent = useRef(asked);
   useEffect(() => {
-    // Somebody else changed the filter, such as the link that clears it.
-    if (asked !== sent.current) {
-      sent.current = asked;
-      setText(asked);
+    // Somebody else changed the filter, such as the link that clears it. Asked
+    // anew: while this waited, more may have been typed and sent.
+    const current = model.project.scope.text;
+    if (current !== sent.current) {
+      sent.current = current;
+      setText(current);
     }
-  }, [asked]);
+  }, [asked, model]);
   useEffect(() => {
     const wanted = text.trim();
     if (wanted === sent.current) {
@@ -160,7 +162,7 @@ export function FilterBox(props: { model: StoreModel }): React.JSX.Element {
         ))}
       </ul>
       <div id={MESSAGE} className="mlops-nb-filter-message" aria-live="polite">
-        {project.refusal && (
+        {project.refusal && !isShown && (
           <Refused refusal={project.refusal} text={project.scope.text} />
         )}
       </div>

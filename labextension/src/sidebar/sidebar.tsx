@@ -150,7 +150,9 @@ export class Sidebar extends ReactWidget {
       this.focusFilter();
     } else if (
       event.key === 'ArrowDown' &&
-      event.target instanceof HTMLInputElement
+      event.target instanceof HTMLInputElement &&
+      // Else the arrows choose a hint.
+      event.target.getAttribute('aria-expanded') !== 'true'
     ) {
       event.preventDefault();
       this.focusRows();
