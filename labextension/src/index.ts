@@ -1,6 +1,14 @@
 import { modelPlugin } from './model/plugin';
 import { runPagePlugin } from './runpage/plugin';
+import { settingsPlugin } from './settingsplugin';
+import { extrasPlugin } from './sidebar/extrasplugin';
 import { sidebarPlugin } from './sidebar/plugin';
 
 export * from './tokens';
-export default [modelPlugin, sidebarPlugin, runPagePlugin];
+export default [
+  settingsPlugin,
+  modelPlugin,
+  sidebarPlugin,
+  extrasPlugin,
+  runPagePlugin
+];
