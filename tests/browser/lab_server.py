@@ -111,6 +111,8 @@ class LabServer:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "MLOPS_NB_", "JUPYTER"))}
         path = [str(ROOT), str(ROOT / "server_ext"), *filter(None, [os.environ.get("PYTHONPATH")])]
         folders = {f"JUPYTER_{name.upper()}_DIR": str(self.home / name) for name in ("config", "data", "runtime")}
+        # An environment of its own goes first otherwise, with the front end as it was when it was installed.
+        folders["JUPYTER_PREFER_ENV_PATH"] = "0"
         return {**kept, **folders, "HOME": str(self.home), "PYTHONPATH": os.pathsep.join(path)}
 
     def _write_settings(self) -> None:

@@ -111,3 +111,16 @@ def test_a_version_is_described_by_the_files_it_was_made_from(jupyter: Any, run_
     assert [flavor["name"] for flavor in model["flavors"]] == ["python_function", "sklearn"]
     assert jupyter.request("GET", path.format(2)).status_code == 404
     assert jupyter.request("GET", path.format("x")).status_code == 400
+
+
+def test_one_metric_of_many_runs_comes_in_one_answer_without_those_that_lack_it(jupyter: Any, run_id: str) -> None:
+    other: str = jupyter.request("POST", "/api/v1/runs", json={"experiment_id": "0"}).json()["run"]["run_id"]
+    points = [{"key": "auc", "value": value, "timestamp": 5, "step": step} for step, value in enumerate([0.1, "NaN", 0.9, 0.3])]
+    assert jupyter.request("POST", f"/api/v1/runs/{other}/batch", json={"metrics": points}).status_code == 200
+    asked = {"run_ids": [other, "0" * 32, run_id, other], "key": "auc"}
+    series = jupyter.request("POST", "/api/v1/series/search", json=asked).json()["series"]
+    assert [one["run_id"] for one in series] == [other, run_id]
+    assert series[0]["points"] == [[0, 5, 0.1], [1, 5, "NaN"], [2, 5, 0.9], [3, 5, 0.3]]
+    part = jupyter.request("POST", "/api/v1/series/search", json={**asked, "start_step": 2, "end_step": 3}).json()["series"]
+    assert part[0] == {"run_id": other, "total": 4, "points": [[2, 5, 0.9], [3, 5, 0.3]]}
+    assert jupyter.request("POST", "/api/v1/series/search", json={"run_ids": ["x"] * 101, "key": "auc"}).status_code == 400

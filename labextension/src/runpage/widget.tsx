@@ -1,23 +1,23 @@
 import { type IThemeManager, MainAreaWidget } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
-import type { CommandRegistry } from '@lumino/commands';
 import type { Message } from '@lumino/messaging';
 import { Signal } from '@lumino/signaling';
 import React from 'react';
-import { CommandIds } from '../commandids';
 import { TransContext } from '../components/trans';
 import { experimentsIcon } from '../icons';
 import type { RunDetail, StoreModel } from '../model';
-import { RunView } from './view';
+import { type IRendering, RenderingContext } from '../rendering/context';
+import { type IRunActions, type IRunPlace, RunView } from './view';
 
 /** What a run page needs from the application. */
 export interface IRunPageOptions {
   model: StoreModel;
   runId: string;
   trans: TranslationBundle;
-  commands: CommandRegistry;
   themes: IThemeManager | null;
+  rendering: IRendering;
+  actions: IRunActions;
 }
 
 /**
@@ -48,16 +48,27 @@ export class RunPage extends MainAreaWidget<RunBody> {
 export class RunBody extends ReactWidget {
   constructor(private readonly _options: IRunPageOptions) {
     super();
+    this.addClass('mlops-nb-Page');
     this.addClass('mlops-nb-RunPage');
-    this._detail = _options.model.detail(_options.runId);
+    const { model, themes, runId } = _options;
+    this._detail = model.detail(runId);
     this._detail.changed.connect(this._onChanged, this);
-    _options.themes?.themeChanged.connect(this._onThemeChanged, this);
+    model.changed.connect(this._onStoreChanged, this);
+    themes?.themeChanged.connect(this._onThemeChanged, this);
     void this._detail.load();
+  }
+
+  /** Go to a part of the run. */
+  go(place: IRunPlace): void {
+    this._place = place;
+    this._viewChanged.emit();
   }
 
   override dispose(): void {
     if (!this.isDisposed) {
-      this._options.themes?.themeChanged.disconnect(this._onThemeChanged, this);
+      const { model, themes } = this._options;
+      themes?.themeChanged.disconnect(this._onThemeChanged, this);
+      model.changed.disconnect(this._onStoreChanged, this);
       this._detail.dispose();
       super.dispose();
     }
@@ -74,32 +85,30 @@ export class RunBody extends ReactWidget {
   }
 
   protected override render(): React.JSX.Element {
-    const { model, runId, trans, commands } = this._options;
+    const { model, trans, rendering, actions } = this._options;
     return (
       <TransContext.Provider value={trans}>
-        <UseSignal signal={this._detail.changed}>
-          {() => (
-            <UseSignal signal={this._viewChanged}>
-              {() => (
-                <RunView
-                  detail={this._detail}
-                  model={model}
-                  isVisible={this._isVisible}
-                  theme={this._theme}
-                  rename={() => {
-                    void commands.execute(CommandIds.renameRun, { runId });
-                  }}
-                  remove={() => {
-                    void commands.execute(CommandIds.deleteRun, { runId });
-                  }}
-                  restore={() => {
-                    void commands.execute(CommandIds.restoreRun, { runId });
-                  }}
-                />
-              )}
-            </UseSignal>
-          )}
-        </UseSignal>
+        <RenderingContext.Provider value={rendering}>
+          <UseSignal signal={this._detail.changed}>
+            {() => (
+              <UseSignal signal={this._viewChanged}>
+                {() => (
+                  <RunView
+                    detail={this._detail}
+                    model={model}
+                    isVisible={this._isVisible}
+                    theme={this._theme}
+                    place={this._place}
+                    go={place => {
+                      this.go(place);
+                    }}
+                    actions={actions}
+                  />
+                )}
+              </UseSignal>
+            )}
+          </UseSignal>
+        </RenderingContext.Provider>
       </TransContext.Provider>
     );
   }
@@ -109,6 +118,19 @@ export class RunBody extends ReactWidget {
       this._detail.run?.name ?? this._options.runId.slice(0, 8);
   }
 
+  /** After a store was replaced, or the server came back, read the run again. */
+  private _onStoreChanged(model: StoreModel): void {
+    if (this._detail.run === null && model.phase === 'ready') {
+      if (this._isMissing) {
+        return;
+      }
+      this._isMissing = true;
+      void this._detail.load();
+    } else {
+      this._isMissing = false;
+    }
+  }
+
   private _onThemeChanged(): void {
     this._theme++;
     this._viewChanged.emit();
@@ -116,11 +138,14 @@ export class RunBody extends ReactWidget {
 
   private _setVisible(isVisible: boolean): void {
     this._isVisible = isVisible;
+    this._detail.setActive(isVisible);
     this._viewChanged.emit();
   }
 
   private readonly _detail: RunDetail;
   private readonly _viewChanged = new Signal<this, void>(this);
+  private _place: IRunPlace = { tab: 'overview' };
   private _isVisible = true;
+  private _isMissing = false;
   private _theme = 0;
 }
