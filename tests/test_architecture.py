@@ -23,11 +23,13 @@ ALLOWED: dict[str, set[str]] = {
     "tracking": {"core", "store", "models"},
     "execution": {"core", "store", "tracking"},
     "reports": {"core", "store"},
-    "api": {"core", "store"},
+    "comparing": {"core", "store", "models", "reports"},
+    "widgets": {"core", "store", "tracking", "comparing", "reports"},
+    "api": {"core", "store", "comparing"},
     "transfer": {"core", "store"},
-    "fluent": {"core", "store", "tracking", "execution", "reports"},
-    "magics": {"core", "store", "tracking", "execution", "reports", "fluent"},
-    "cli": {"core", "store", "tracking", "execution", "reports", "fluent", "magics", "api", "transfer"},
+    "fluent": {"core", "store", "tracking", "execution", "reports", "comparing"},
+    "magics": {"core", "store", "tracking", "execution", "reports", "comparing", "widgets", "fluent"},
+    "cli": {"core", "store", "tracking", "execution", "reports", "comparing", "fluent", "magics", "api", "transfer"},
     "mlops_nb_server": {"core", "store", "tracking", "api"},
 }
 # `core` is pure; msgspec gives its records their form and lark reads its grammar, and neither does I/O.

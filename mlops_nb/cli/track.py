@@ -63,8 +63,8 @@ def show_run(run: str, tab: str | None, as_json: bool) -> None:
 def compare_runs(base: str, other: str, what: str, as_json: bool) -> None:
     """Compare a run with a base: which data sets differ, in which columns, in how many rows."""
     from mlops_nb import fluent
+    from mlops_nb.comparing.data import compare_run_data
     from mlops_nb.tracking import session
-    from mlops_nb.tracking.data.comparing import compare_run_data
 
     runs = [fluent.get_run(run) for run in (base, other)]
     found = compare_run_data(session.current.store(), *runs)

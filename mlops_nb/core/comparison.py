@@ -1,13 +1,14 @@
 """Runs side by side: which metrics got better or worse, and what else differs.
 
-One latest value per metric and run says nothing about noise, and every comparison says so in `significance`.
+One latest value per metric and run says nothing about noise. Whoever knows more (predictions of single rows, repeated
+runs) gives it as `Evidence`; without, the comparison says so in `significance`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -34,10 +35,11 @@ class Direction(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What became of a metric. DIFFERENT: it changed, and neither end is the good one."""
+    """What became of a metric. DIFFERENT: it changed, and neither end is the good one. NOISE: chance alone explains the difference."""
 
     BETTER = "better"
     WORSE = "worse"
+    NOISE = "noise"
     SAME = "same"
     DIFFERENT = "different"
     NEW = "new"
@@ -45,12 +47,41 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "not comparable"
 
 
+class Evidence(Record, frozen=True, kw_only=True):
+    """What is known of a difference besides the two values.
+
+    Attributes:
+        is_real: Whether chance alone does not explain it; None: nobody can tell.
+        difference: Measured on what both have in common; None: that of the values.
+        interval: Confidence interval of the difference.
+        p_value: Of the test, corrected for the number of tests.
+        method: The test, in words.
+        note: What else a reader must know.
+        is_comparable: Whether the two values measure the same thing.
+    """
+
+    is_real: bool | None = None
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    method: str = ""
+    note: str = ""
+    is_comparable: bool = True
+
+
 class MetricChange(Record, frozen=True, kw_only=True):
-    """A metric of one run against the base. `difference` is value minus base; None where there is none."""
+    """A metric of one run against the base. `difference` is value minus base; None where there is none.
+
+    `interval`, `p_value`, `method` and `note` are those of the `Evidence`; without, nothing is known of noise.
+    """
 
     value: float | None
     difference: float | None
     verdict: Verdict
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    method: str = ""
+    note: str = ""
 
 
 class MetricRow(Record, frozen=True, kw_only=True):
@@ -117,7 +148,15 @@ class RunComparison(Record, frozen=True, kw_only=True):
     significance: str = SINGLE_VALUES
 
 
-def compare(base: Run, others: Sequence[Run], *, metrics: Sequence[str] = (), only: bool = False) -> RunComparison:
+def compare(
+    base: Run,
+    others: Sequence[Run],
+    *,
+    metrics: Sequence[str] = (),
+    only: bool = False,
+    evidence: Mapping[tuple[str, int], Evidence] | None = None,
+    significance: str = SINGLE_VALUES,
+) -> RunComparison:
     """Compare runs with a base run.
 
     Args:
@@ -125,13 +164,17 @@ def compare(base: Run, others: Sequence[Run], *, metrics: Sequence[str] = (), on
         others: The other runs, in the order of the columns; empty to show the base alone.
         metrics: Metrics to put first, the first one as headline. `-loss` says that lower is better, `+gain` that higher is.
         only: Leave out all metrics that are not named.
+        evidence: What is known of noise, by metric and place among the others.
+        significance: How far the differences can be trusted, in words.
+
     Raises:
         NotFound: If no run has a metric that is named.
     """
     runs = (base, *others)
     present = sorted({key for run in runs for key in run.metrics})
     chosen = _directions(metrics, present)
-    rows = {key: _metric_row(key, chosen.get(key) or direction_of(key), base, others) for key in present}
+    known = evidence or {}
+    rows = {key: _metric_row(key, chosen.get(key) or direction_of(key), base, others, known) for key in present}
     ordered = [rows[key] for key in chosen]
     if not only:
         ordered += sorted((row for key, row in rows.items() if key not in chosen), key=importance)
@@ -151,6 +194,7 @@ def compare(base: Run, others: Sequence[Run], *, metrics: Sequence[str] = (), on
         outcome=outcome,
         headline=headline,
         verdict="".join(phrase.text for phrase in headline),
+        significance=significance,
     )
 
 
@@ -208,28 +252,42 @@ def _directions(marked: Sequence[str], present: Sequence[str]) -> dict[str, Dire
     return chosen
 
 
-def _metric_row(key: str, direction: Direction, base: Run, others: Sequence[Run]) -> MetricRow:
+def _metric_row(
+    key: str, direction: Direction, base: Run, others: Sequence[Run], evidence: Mapping[tuple[str, int], Evidence]
+) -> MetricRow:
     before = base.metrics[key].value if key in base.metrics else None
     values = [run.metrics[key].value if key in run.metrics else None for run in others]
-    return MetricRow(key=key, direction=direction, base=before, changes=tuple(_change(before, value, direction) for value in values))
+    changes = (_change(before, value, direction, evidence.get((key, place), Evidence())) for place, value in enumerate(values))
+    return MetricRow(key=key, direction=direction, base=before, changes=tuple(changes))
 
 
-def _change(before: float | None, value: float | None, direction: Direction) -> MetricChange:
+def _change(before: float | None, value: float | None, direction: Direction, evidence: Evidence) -> MetricChange:
     if before is None or value is None:
         verdict = Verdict.MISSING if value is None else Verdict.NEW
         return MetricChange(value=value, difference=None, verdict=verdict)
     if math.isnan(before) or math.isnan(value):
-        return MetricChange(value=value, difference=None, verdict=Verdict.NOT_COMPARABLE)
-    if before == value:
-        return MetricChange(value=value, difference=0.0, verdict=Verdict.SAME)
-    difference = value - before
-    if math.isclose(before, value, rel_tol=_SAME_RELATIVE):
+        return MetricChange(value=value, difference=None, verdict=Verdict.NOT_COMPARABLE, note="a value is NaN")
+    if not evidence.is_comparable:
+        return MetricChange(value=value, difference=None, verdict=Verdict.NOT_COMPARABLE, method=evidence.method, note=evidence.note)
+    is_measured = evidence.difference is not None
+    difference = evidence.difference if evidence.difference is not None else 0.0 if before == value else value - before
+    if difference == 0 or (not is_measured and math.isclose(before, value, rel_tol=_SAME_RELATIVE)):
         verdict = Verdict.SAME
+    elif evidence.is_real is False:
+        verdict = Verdict.NOISE
     elif direction is Direction.NONE:
         verdict = Verdict.DIFFERENT
     else:
         verdict = Verdict.BETTER if (difference > 0) is (direction is Direction.HIGHER) else Verdict.WORSE
-    return MetricChange(value=value, difference=difference, verdict=verdict)
+    return MetricChange(
+        value=value,
+        difference=difference,
+        verdict=verdict,
+        interval=evidence.interval,
+        p_value=evidence.p_value,
+        method=evidence.method,
+        note=evidence.note,
+    )
 
 
 def _value_rows(keys: Iterable[str], columns: Sequence[dict[str, str]]) -> list[ValueRow]:
@@ -244,6 +302,7 @@ def _changed_first(row: ValueRow) -> tuple[bool, str]:
 _VERBS = {
     Verdict.BETTER: "improves on",
     Verdict.WORSE: "is worse than",
+    Verdict.NOISE: "cannot be told from",
     Verdict.SAME: "equals",
     Verdict.DIFFERENT: "differs from",
 }
@@ -293,8 +352,8 @@ def _measured(labels: Sequence[str], row: MetricRow) -> tuple[Verdict, tuple[Phr
         # Metrics that both have come first: there is none.
         return change.verdict, (name, Phrase(" and "), base, Phrase(" have no metric in common."))
     if change.verdict is Verdict.NOT_COMPARABLE:
-        return change.verdict, (name, Phrase(" cannot be compared with "), base, Phrase(" by "), key, Phrase(": a value is NaN."))
-    delta = f" ({format_number(change.difference, decimals=decimals, signed=True)})" if change.verdict is not Verdict.SAME else ""
+        return change.verdict, (name, Phrase(" cannot be compared with "), base, Phrase(" by "), key, Phrase(f": {change.note}."))
+    delta = f" ({_difference(change, decimals)})" if change.verdict is not Verdict.SAME else ""
     values = f" {before} → {now}{delta}" if change.verdict is not Verdict.SAME else f" {now}"
     if len(row.changes) == 1:
         return change.verdict, (name, Phrase(f" {_VERBS[change.verdict]} "), base, Phrase(": "), key, Phrase(f"{values}."))
@@ -305,15 +364,23 @@ def _measured(labels: Sequence[str], row: MetricRow) -> tuple[Verdict, tuple[Phr
     return change.verdict, (*start, key, Phrase(f"{values}."))
 
 
+def _difference(change: MetricChange, decimals: int) -> str:
+    shown = format_number(change.difference, decimals=decimals, signed=True)
+    if change.interval is None:
+        return shown
+    low, high = (format_number(end, decimals=decimals, signed=True) for end in change.interval)
+    return f"{shown}, interval {low} … {high}"
+
+
 def _best(row: MetricRow) -> int:
-    """Return the place of the best comparable value, the first of equals."""
+    """Return the place of the best comparable value, those that are surely better first, the first of equals."""
     sign = -1.0 if row.direction is Direction.LOWER else 1.0
 
-    def rank(place: int) -> tuple[bool, float]:
+    def rank(place: int) -> tuple[bool, bool, float]:
         change = row.changes[place]
         if change.value is None or change.difference is None:
-            return (False, 0.0)
-        return (True, sign * change.value)
+            return (False, False, 0.0)
+        return (True, change.verdict is Verdict.BETTER, sign * change.value)
 
     return max(range(len(row.changes)), key=rank)
 

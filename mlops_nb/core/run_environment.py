@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from mlops_nb.core.records import TAG_GIT_BRANCH, TAG_GIT_COMMIT, TAG_GIT_DIRTY, Record
+from mlops_nb.core.run_folders import ENVIRONMENT_FILE, REQUIREMENTS_FILE
 
-REQUIREMENTS_FILE = "environment/requirements.txt"
-ENVIRONMENT_FILE = "environment/environment.json"
 CHANGES_FILE = "code/changes.diff"
 TAG_REPOSITORY = "mlflow.source.git.repoURL"
 

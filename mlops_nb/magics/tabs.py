@@ -11,7 +11,7 @@ import msgspec
 from mlops_nb.core.formatting import fitted, format_duration, format_number, one_line, padded, width
 from mlops_nb.core.names import SYSTEM_METRICS
 from mlops_nb.core.records import ProductKind, Run
-from mlops_nb.core.run_environment import ENVIRONMENT_FILE
+from mlops_nb.core.run_folders import ENVIRONMENT_FILE
 from mlops_nb.errors import InvalidInput, NotFound, did_you_mean
 from mlops_nb.magics import cards
 from mlops_nb.store.base import TrackingStore

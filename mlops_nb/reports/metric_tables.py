@@ -19,6 +19,7 @@ _ARROWS = {Direction.HIGHER: " ↑", Direction.LOWER: " ↓", Direction.NONE: ""
 _VERDICTS: dict[Verdict, tuple[str, Style]] = {
     Verdict.BETTER: ("▲ better", "good"),
     Verdict.WORSE: ("▼ worse", "bad"),
+    Verdict.NOISE: ("≈ noise", "muted"),
     Verdict.SAME: ("= same", "muted"),
     Verdict.DIFFERENT: ("≠ different", "plain"),
     Verdict.NEW: ("new", "plain"),

@@ -18,7 +18,8 @@ from blake3 import blake3
 
 from mlops_nb import config
 from mlops_nb.core.redaction import Redactor
-from mlops_nb.core.run_environment import CHANGES_FILE, ENVIRONMENT_FILE, REQUIREMENTS_FILE, TAG_REPOSITORY
+from mlops_nb.core.run_environment import CHANGES_FILE, TAG_REPOSITORY
+from mlops_nb.core.run_folders import ENVIRONMENT_FILE, REQUIREMENTS_FILE
 from mlops_nb.tracking import capture
 from mlops_nb.tracking.system import Gpus
 

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from mlops_nb.comparing.data import compare_run_data
 from mlops_nb.core.data_comparison import ColumnVerdict, DataComparison
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.data import frames
-from mlops_nb.tracking.data.comparing import compare_data, compare_run_data
+from mlops_nb.tracking.data.comparing import compare_data
 from mlops_nb.tracking.data.logging import log_data, log_fit_data
 from mlops_nb.tracking.session import Session
 

@@ -16,7 +16,8 @@ from mlops_nb.core.model_description import MAX_MLMODEL, MLMODEL_FILE, ModelDesc
 from mlops_nb.core.provenance import closure, results_of
 from mlops_nb.core.records import Run
 from mlops_nb.core.registry import version_number
-from mlops_nb.core.run_environment import CHANGES_FILE, ENVIRONMENT_FILE, REQUIREMENTS_FILE, RunEnvironment, environment_of
+from mlops_nb.core.run_environment import CHANGES_FILE, RunEnvironment, environment_of
+from mlops_nb.core.run_folders import ENVIRONMENT_FILE, REQUIREMENTS_FILE
 from mlops_nb.core.wire import Wire
 from mlops_nb.errors import MlopsError, NotFound
 
