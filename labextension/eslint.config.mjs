@@ -49,7 +49,15 @@ export default tseslint.config(
     rules: {
       'jupyter/prefer-lazy-imports': [
         'warn',
-        { ignoreImports: ['../commands', './sidebar', './store'] }
+        {
+          ignoreImports: [
+            '../commands',
+            './livefeed',
+            './notebookchips',
+            './sidebar',
+            './store'
+          ]
+        }
       ]
     }
   },

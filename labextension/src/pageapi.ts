@@ -1,4 +1,4 @@
-import type { ICell, MetricValue, Point } from './api';
+import type { MetricValue, Point } from './api';
 import type { IRequester } from './request';
 
 /** A data set that a run read; `schema` and `profile` are JSON texts. */
@@ -94,9 +94,6 @@ export interface IRunSeries {
   points: Point[];
 }
 
-export type Verdict =
-  'better' | 'worse' | 'noise' | 'new' | 'missing' | 'not comparable';
-
 export interface IMetricChange {
   run_id: string;
   value: MetricValue | null;
@@ -104,13 +101,14 @@ export interface IMetricChange {
   verdict: string;
   interval: [MetricValue, MetricValue] | null;
   p_value: number | null;
-  method: string | null;
-  note: string | null;
+  method: string;
+  note: string;
 }
 
 export interface IMetricRow {
   key: string;
-  direction: string | null;
+  /** Which end is good: `higher`, `lower`, or `none`. */
+  direction: string;
   base: MetricValue | null;
   changes: IMetricChange[];
 }
@@ -123,41 +121,64 @@ export interface IValueRow {
 }
 
 export interface IComparedCell {
-  index: number | null;
+  index: number;
   cell_id: string | null;
+  execution_count: number | null;
   source: string;
-  duration: number | null;
-  outcome: string | null;
-  outputs: unknown;
+  /** Milliseconds. */
+  duration: number;
+  peak_memory: number | null;
+  outcome: string;
+  /** How often it ran. */
+  times: number;
+  /** As nbformat has them. */
+  outputs: unknown[];
 }
 
 export interface ICellPair {
-  status: 'same' | 'changed' | 'added' | 'removed' | 'moved';
+  /** same, changed, added, removed or moved. */
+  status: string;
   base: IComparedCell | null;
   other: IComparedCell | null;
-  source_diff: ['=' | '-' | '+', string][];
+  /** `=` is in both, `-` only in the base, `+` only in the other. */
+  source_diff: [string, string][];
   outputs_changed: boolean;
+  moved: boolean;
+  /** Names that the cell read and that were another value. */
+  inputs: string[];
   summary: string;
 }
 
+export interface IComparedColumn {
+  data: string;
+  column: string;
+  verdict: string;
+  rows_changed: number | null;
+  at_most: boolean;
+  text: string;
+}
+
+export interface IComparedRun {
+  run_id: string;
+  name: string;
+  status: string;
+  start_time: number;
+}
+
 export interface IComparison {
-  runs: {
-    run_id: string;
-    name: string;
-    status: string;
-    start_time: number;
-  }[];
-  verdict: { word: string; text: string };
-  metrics?: IMetricRow[];
-  params?: IValueRow[];
-  environment?: IValueRow[];
-  explanations?: { kind: string; name: string; text: string; weight: number }[];
-  data?: { text: string; columns: unknown } | null;
-  cells?: ICellPair[] | null;
+  runs: IComparedRun[];
+  verdict: { word: string | null; text: string; significance: string };
+  metrics: IMetricRow[] | null;
+  params: IValueRow[] | null;
+  environment: IValueRow[] | null;
+  explanations:
+    { kind: string; name: string; text: string; weight: number }[] | null;
+  data: { same: boolean; text: string; columns: IComparedColumn[] } | null;
+  cells: ICellPair[] | null;
 }
 
 export type ComparisonPart =
-  'metrics' | 'params' | 'cells' | 'data' | 'environment';
+  'metrics' | 'params' | 'cells' | 'data' | 'environment' | 'explanations';
 
 /** What a result is asked for: a metric, or a product of a cell by its name. */
 export type ResultName = { metric: string } | { product: string } | null;
@@ -220,13 +241,6 @@ export class PageApi {
       run_ids: runIds,
       parts
     });
-  }
-
-  async cells(runId: string): Promise<ICell[]> {
-    const answer = await this._http.json<{ cells: ICell[] }>(
-      `${runPath(runId)}/cells`
-    );
-    return answer.cells;
   }
 
   async registeredModel(name: string): Promise<IRegisteredModel> {

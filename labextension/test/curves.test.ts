@@ -8,7 +8,7 @@ import {
   toCurve,
   usableAxis
 } from '../src/charts/curves';
-import { indexOfX } from '../src/charts/linechart';
+import { indexOfX } from '../src/charts/navigation';
 
 const linear = { axis: 'step' as const, isLog: false, smoothing: 0 };
 

@@ -13,6 +13,8 @@ export interface ICurve {
   ys: (number | null)[];
   /** The points that were drawn, by the index of their column. */
   points: Point[];
+  /** Its place in the palette, where it is not its place among the curves. */
+  look?: number;
 }
 
 /** How curves are shown. */
@@ -97,9 +99,7 @@ export type Columns = [number[], ...(number | null | undefined)[][]];
  * Curves on one axis: where a curve has no point there is `undefined`, which is
  * drawn through, while `null` is a gap.
  */
-export function align(
-  curves: readonly Pick<ICurve, 'xs' | 'ys'>[]
-): Columns {
+export function align(curves: readonly Pick<ICurve, 'xs' | 'ys'>[]): Columns {
   const first = curves[0];
   if (curves.length === 1 && first) {
     return [first.xs, first.ys];

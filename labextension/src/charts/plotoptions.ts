@@ -88,7 +88,7 @@ export function plotOptions(
     hooks: {
       draw: [
         plot => {
-          drawMarks(plot, marks(), axis.font as string, colour);
+          drawMarks(plot, marks(), axis.font ?? '', colour);
         }
       ],
       setCursor: [

@@ -116,7 +116,7 @@ export class NotebookChips implements IDisposable {
 
   /** Bring every chip to its cell, and take away those without one. */
   private _place(): void {
-    const { panel, trans, open } = this._options;
+    const { panel } = this._options;
     const cells = panel.isDisposed ? [] : panel.content.widgets;
     const wanted = new Map<Cell, ICellResult>();
     const byId = new Map(cells.map(cell => [cell.model.id, cell]));
@@ -138,13 +138,19 @@ export class NotebookChips implements IDisposable {
       }
     }
     for (const [cell, result] of wanted) {
-      let chip = this._chips.get(cell);
-      if (!chip) {
-        chip = new Chip(cell, trans, open);
-        this._chips.set(cell, chip);
-      }
-      chip.setResult(result);
+      this._chipOf(cell).setResult(result);
     }
+  }
+
+  private _chipOf(cell: Cell): Chip {
+    const known = this._chips.get(cell);
+    if (known) {
+      return known;
+    }
+    const { trans, open } = this._options;
+    const chip = new Chip(cell, trans, open);
+    this._chips.set(cell, chip);
+    return chip;
   }
 
   private readonly _chips = new Map<Cell, Chip>();

@@ -11,7 +11,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { CommandIds } from '../commandids';
 import { storedPath } from '../sidebar/follow';
 import { IMlopsModel } from '../tokens';
-import { goToCell, openNotebook } from './goto';
+import { textOf } from '../values';
 import { NotebookChips } from './notebookchips';
 
 const PLUGIN_ID = 'mlops-nb:chips';
@@ -128,8 +128,9 @@ export const chipsPlugin: JupyterFrontEndPlugin<void> = {
         }
       },
       execute: async args => {
+        const { goToCell } = await import('./goto');
         await goToCell(options, {
-          path: String(args.path),
+          path: textOf(args.path),
           cell_id: typeof args.cell_id === 'string' ? args.cell_id : null,
           source: typeof args.source === 'string' ? args.source : null
         });
@@ -145,10 +146,11 @@ export const chipsPlugin: JupyterFrontEndPlugin<void> = {
         }
       },
       execute: async args => {
-        const panel = await openNotebook(options, String(args.path));
+        const { openNotebook } = await import('./goto');
+        const panel = await openNotebook(options, textOf(args.path));
         if (panel) {
           app.shell.activateById(panel.id);
-          shown.get(panel)?.choose(String(args.runId));
+          shown.get(panel)?.choose(textOf(args.runId));
         }
       }
     });

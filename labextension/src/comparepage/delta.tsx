@@ -11,6 +11,7 @@ export function verdictText(verdict: string, trans: TranslationBundle): string {
     worse: trans.__('▼ worse'),
     noise: trans.__('≈ noise'),
     same: trans.__('= same'),
+    different: trans.__('≠ different'),
     new: trans.__('+ new'),
     missing: trans.__('− missing'),
     'not comparable': trans.__('≠ not comparable')

@@ -73,7 +73,7 @@ export class RunDetail implements IDisposable {
 
   /** A part as it was last read. */
   part<P extends DetailPart>(part: P): ILoadable<IDetailParts[P]> {
-    return this._parts[part] as ILoadable<IDetailParts[P]>;
+    return this._parts[part];
   }
 
   /** Whether somebody sees the run; while nobody does, nothing is read. */

@@ -1,6 +1,7 @@
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 import type { Api, IExperiment, IRun, IRunPatch, IStatus } from '../api';
+import type { PageApi } from '../pageapi';
 import { ApiError, messageOf } from '../request';
 import { RunDetail } from './detail';
 import { RunFilter } from './filter';
@@ -29,6 +30,11 @@ export class StoreModel implements IDisposable {
   readonly filter: RunFilter;
   readonly running: RunList;
 
+  /** What the models of pages ask the server. */
+  get pages(): PageApi {
+    return this._api.pages;
+  }
+
   /** Emitted when anything that a list shows has changed. */
   get changed(): ISignal<this, void> {
     return this._changed;
@@ -53,6 +59,11 @@ export class StoreModel implements IDisposable {
 
   get status(): IStatus | null {
     return this._status;
+  }
+
+  /** The revision of the store up to which everything is known. */
+  get revision(): number {
+    return this._revision;
   }
 
   /** The active experiments, last changed first. */
@@ -173,6 +184,11 @@ export class StoreModel implements IDisposable {
 
   restore(runId: string): Promise<IRun> {
     return this._patch(runId, { lifecycle_stage: 'active' });
+  }
+
+  /** Read the record of a run; rejects with an `ApiError`. */
+  async readRun(runId: string): Promise<void> {
+    this.records.merge([await this._api.run(runId)]);
   }
 
   /** Everything about one run; the caller disposes it. */

@@ -3,6 +3,7 @@ import { MessageLoop } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import React, { useContext, useEffect, useRef } from 'react';
 import { useTrans } from '../components/trans';
+import { textOf } from '../values';
 import { RenderingContext } from './context';
 
 /**
@@ -101,5 +102,5 @@ function plain(data: object): IMimeBundle {
 }
 
 function joined(text: unknown): string {
-  return Array.isArray(text) ? text.map(String).join('') : String(text ?? '');
+  return Array.isArray(text) ? text.map(String).join('') : textOf(text);
 }

@@ -2,6 +2,7 @@ import React, { useMemo } from 'react';
 import { useTrans } from '../components/trans';
 import { formatSize, formatValue } from '../format';
 import type { IDatasetInput } from '../pageapi';
+import { textOf } from '../values';
 
 const MOST_COLUMNS = 500;
 
@@ -163,7 +164,7 @@ export function readProfile(input: IDatasetInput): IProfile {
         .filter(column => typeof column.name === 'string')
         .map(column => ({
           ...(column as unknown as IColumn),
-          dtype: String(column.dtype ?? '')
+          dtype: textOf(column.dtype)
         }))
     : schemaColumns(input.dataset.schema);
   const versions = Object.entries(asObject(ours.versions)).map(
@@ -183,8 +184,8 @@ function schemaColumns(schema: string | null): IColumn[] {
   const fields = asObject(parse(schema)).mlflow_colspec;
   return Array.isArray(fields)
     ? fields.map(asObject).map(field => ({
-        name: String(field.name ?? ''),
-        dtype: String(field.type ?? '')
+        name: textOf(field.name),
+        dtype: textOf(field.type)
       }))
     : [];
 }

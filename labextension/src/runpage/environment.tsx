@@ -50,15 +50,14 @@ function Facts(props: {
     memory: trans.__('Memory'),
     gpu_driver: trans.__('GPU driver')
   };
-  const facts = Object.entries(machine).map(([key, value]): [
-    string,
-    string
-  ] => [
-    names[key] ?? key,
-    key === 'memory' && typeof value === 'number'
-      ? formatSize(value)
-      : String(value ?? '')
-  ]);
+  const facts = Object.entries(machine).map(
+    ([key, value]): [string, string] => [
+      names[key] ?? key,
+      key === 'memory' && typeof value === 'number'
+        ? formatSize(value)
+        : String(value ?? '')
+    ]
+  );
   if (gpus.length > 0) {
     facts.push([trans.__('GPUs'), gpus.join(', ')]);
   }
@@ -107,9 +106,7 @@ function Facts(props: {
       </div>
       {installed.length > 0 && (
         <section>
-          <h2>
-            {trans._n('%1 package', '%1 packages', installed.length)}
-          </h2>
+          <h2>{trans._n('%1 package', '%1 packages', installed.length)}</h2>
           <NameFilter
             text={text}
             set={setText}

@@ -11,9 +11,7 @@ export function hasLog(cell: ICell): boolean {
 }
 
 /** What the cells showed and how they failed, as one text. */
-export function Logs(props: {
-  cells: readonly ICell[];
-}): React.JSX.Element {
+export function Logs(props: { cells: readonly ICell[] }): React.JSX.Element {
   const trans = useTrans();
   const cells = props.cells.filter(hasLog);
   const text = cells

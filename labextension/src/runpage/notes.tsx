@@ -58,7 +58,10 @@ export function Note(props: {
         onKeyDown={event => {
           if (event.key === 'Escape') {
             setDraft(null);
-          } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+          } else if (
+            event.key === 'Enter' &&
+            (event.ctrlKey || event.metaKey)
+          ) {
             save();
           }
         }}

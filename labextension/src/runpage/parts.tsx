@@ -18,7 +18,7 @@ export function PartView<P extends DetailPart>(props: {
   const { phase, value, error } = detail.part(part);
   // What was read once stays, also while a later read fails.
   if (value !== null) {
-    return props.children(value as NonNullable<IDetailParts[P]>);
+    return props.children(value);
   }
   return phase === 'error' ? (
     <Failed

@@ -17,6 +17,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { CommandIds } from '../commandids';
 import { RUN_ARGS, runIdOf } from '../commands';
 import { IMlopsModel, IRunPageTracker } from '../tokens';
+import { textOf } from '../values';
 import type { IRunActions } from './view';
 import type { RunPage } from './widget';
 
@@ -117,7 +118,7 @@ export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
         shell.activateById(open.id);
         const metric = typeof args.metric === 'string' ? args.metric : null;
         if (metric !== null || typeof args.tab === 'string') {
-          open.content.go({ tab: String(args.tab ?? 'metrics'), metric });
+          open.content.go({ tab: textOf(args.tab, 'metrics'), metric });
         }
       }
     });

@@ -2,6 +2,7 @@ import React, { useEffect, useState } from 'react';
 import { Loading } from '../components/states';
 import { useTrans } from '../components/trans';
 import { Code } from '../rendering/code';
+import { textOf } from '../values';
 import { MimeOutput, Outputs } from '../rendering/output';
 
 const MOST_ROWS = 500;
@@ -46,9 +47,7 @@ export function JsonPreview(props: {
     <Rows {...table} name={props.name} />
   ) : (
     <Code
-      source={
-        value === undefined ? props.text : JSON.stringify(value, null, 2)
-      }
+      source={value === undefined ? props.text : JSON.stringify(value, null, 2)}
       label={props.name}
       language="json"
     />
@@ -92,7 +91,7 @@ function NotebookCell(props: { cell: unknown }): React.JSX.Element {
   const cell = (props.cell ?? {}) as Record<string, unknown>;
   const source = Array.isArray(cell.source)
     ? cell.source.map(String).join('')
-    : String(cell.source ?? '');
+    : textOf(cell.source);
   if (cell.cell_type === 'markdown') {
     return <MimeOutput data={{ 'text/markdown': source }} />;
   }
@@ -163,11 +162,11 @@ function tableOf(value: unknown): { head: string[]; rows: string[][] } | null {
   const rows = data.filter((row): row is unknown[] => Array.isArray(row));
   return {
     head: columns.map(String),
-    rows: rows.slice(0, MOST_ROWS + 1).map(row => row.map(textOf))
+    rows: rows.slice(0, MOST_ROWS + 1).map(row => row.map(cellText))
   };
 }
 
-function textOf(value: unknown): string {
+function cellText(value: unknown): string {
   return typeof value === 'object' && value !== null
     ? JSON.stringify(value)
     : String(value);

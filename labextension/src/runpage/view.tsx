@@ -107,7 +107,9 @@ export function RunView(props: IRunViewProps): React.JSX.Element {
         prefix={`mlops-nb-${run.run_id}`}
         label={trans.__('Parts of the run')}
         // What is shown may have lost its data.
-        current={tabs.some(tab => tab.id === place.tab) ? place.tab : 'overview'}
+        current={
+          tabs.some(tab => tab.id === place.tab) ? place.tab : 'overview'
+        }
         select={tab => {
           props.go({ tab });
         }}
@@ -222,12 +224,7 @@ function useTabs(props: IRunViewProps): ITab[] {
       trans.__('Models'),
       () => <Models detail={detail} />
     ],
-    [
-      cells.some(hasLog),
-      'logs',
-      trans.__('Logs'),
-      () => <Logs cells={cells} />
-    ]
+    [cells.some(hasLog), 'logs', trans.__('Logs'), () => <Logs cells={cells} />]
   ];
   return tabs
     .filter(([isThere]) => isThere)
