@@ -1,4 +1,4 @@
-import type { Cell } from '@jupyterlab/cells';
+import type { Cell, ICellModel } from '@jupyterlab/cells';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { PanelLayout } from '@lumino/widgets';
 import { Widget } from '@lumino/widgets';
@@ -32,7 +32,9 @@ export class Chip extends Widget {
       }
     });
     this.node.append(this._button);
-    _cell.model.contentChanged.connect(this._onEdited, this);
+    // Kept, since a cell that goes forgets its model first.
+    this._model = _cell.model;
+    this._model.contentChanged.connect(this._onEdited, this);
     _cell.disposed.connect(this.dispose, this);
     // A cell that was not in view yet has no parts.
     void _cell.ready.then(() => {
@@ -60,7 +62,7 @@ export class Chip extends Widget {
   override dispose(): void {
     if (!this.isDisposed) {
       window.clearTimeout(this._timer);
-      this._cell.model.contentChanged.disconnect(this._onEdited, this);
+      this._model.contentChanged.disconnect(this._onEdited, this);
       this._cell.disposed.disconnect(this.dispose, this);
       super.dispose();
     }
@@ -91,7 +93,7 @@ export class Chip extends Widget {
     }
     const changed = await isChanged(
       result.cell,
-      this._cell.model.sharedModel.getSource()
+      this._model.sharedModel.getSource()
     );
     // Another result may be shown by now.
     if (this._result === result && this._isChanged !== changed) {
@@ -127,6 +129,7 @@ export class Chip extends Widget {
     );
   }
 
+  private readonly _model: ICellModel;
   private readonly _button: HTMLButtonElement;
   private _result: ICellResult | null = null;
   private _isChanged = false;
