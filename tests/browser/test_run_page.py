@@ -208,7 +208,7 @@ def test_a_run_with_ten_million_points_opens_and_zooms_within_300_ms(
     middle, late = times[len(times) // 2], times[int(len(times) * 0.95)]
     with capsys.disabled():
         print(f"\nchart data of 10^7 points: {len(times)} reads, p50 {middle:.0f} ms, p95 {late:.0f} ms")
-    assert len(times) > 20
+    assert len(times) >= 20
 
 
 def fill(server: LabServer, run_id: str, count: int) -> None:
