@@ -45,16 +45,21 @@ export default tseslint.config(
   },
   {
     // What activation needs at once gains nothing from a lazy import.
-    files: ['src/**/plugin.ts'],
+    files: ['src/**/*plugin.ts'],
     rules: {
       'jupyter/prefer-lazy-imports': [
         'warn',
         {
           ignoreImports: [
+            '../actions/edit',
+            '../api',
+            '../actions/notebooks',
+            '../actions/stop',
             '../commands',
             './livefeed',
             './notebookchips',
             './sidebar',
+            './statusitem',
             './store'
           ]
         }

@@ -74,8 +74,12 @@ export interface IRunPage {
 
 export interface IRunPatch {
   name?: string;
-  tags?: Record<string, string>;
+  /** A tag that is null goes. */
+  tags?: Record<string, string | null>;
   lifecycle_stage?: Lifecycle;
+  status?: RunStatus;
+  end_time?: number;
+  reason?: string;
 }
 
 /** One logged value: step, time, value. */
@@ -113,6 +117,21 @@ export interface IArtifact {
   is_dir: boolean;
   file_size: number | null;
   media_type: string | null;
+}
+
+/** A version of a registered model. */
+export interface IModelVersion {
+  version: string;
+  run_id: string | null;
+  aliases: string[];
+}
+
+/** A registered model as MLflow's REST API gives it, with its newest versions. */
+export interface IRegisteredModel {
+  name: string;
+  last_updated_timestamp: number;
+  latest_versions?: IModelVersion[];
+  aliases?: { alias: string; version: string }[];
 }
 
 export interface IChanges {
@@ -187,6 +206,33 @@ export class Api {
       `${runPath(runId)}/series?${query.toString()}`
     );
     return answer.series;
+  }
+
+  /**
+   * Write the cells of a run as a new notebook.
+   *
+   * @param folder where it goes, below the project; beside the run's notebook
+   * where it is not given
+   * @returns its path below the project
+   */
+  async restoreNotebook(runId: string, folder?: string): Promise<string> {
+    const answer = await this._http.json<{ path: string }>(
+      `${runPath(runId)}/notebook`,
+      'POST',
+      folder === undefined ? {} : { folder }
+    );
+    return answer.path;
+  }
+
+  /** The registered models, last changed first. */
+  async models(maxResults: number): Promise<IRegisteredModel[]> {
+    const answer = await this._http.json<{
+      registered_models?: IRegisteredModel[];
+    }>(
+      `api/2.0/mlflow/registered-models/search?max_results=${maxResults}` +
+        '&order_by=last_updated_timestamp%20DESC'
+    );
+    return answer.registered_models ?? [];
   }
 
   async cells(runId: string): Promise<ICell[]> {

@@ -58,12 +58,25 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['minute', 60]
 ];
 
+// Making a formatter costs more than drawing the row that it is for.
+const formatters = new Map<string, unknown>();
+
+function kept<T>(kind: string, locale: string | undefined, make: () => T): T {
+  const name = `${kind} ${locale ?? ''}`;
+  if (!formatters.has(name)) {
+    formatters.set(name, make());
+  }
+  return formatters.get(name) as T;
+}
+
 /** How long ago a time was, in the language of the interface: `3 min. ago`. */
 export function formatAgo(time: number, now: number, locale?: string): string {
-  const words = new Intl.RelativeTimeFormat(locale, {
-    numeric: 'auto',
-    style: 'short'
-  });
+  const words = kept(
+    'ago',
+    locale,
+    () =>
+      new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' })
+  );
   const seconds = Math.max(0, (now - time) / 1000);
   for (const [unit, size] of UNITS) {
     if (seconds >= size) {
@@ -75,10 +88,19 @@ export function formatAgo(time: number, now: number, locale?: string): string {
 
 /** A point in time with its date, for titles and headers. */
 export function formatTime(time: number, locale?: string): string {
-  return new Date(time).toLocaleString(locale, {
-    dateStyle: 'medium',
-    timeStyle: 'medium'
-  });
+  const style = { dateStyle: 'medium', timeStyle: 'medium' } as const;
+  return kept(
+    'time',
+    locale,
+    () => new Intl.DateTimeFormat(locale, style)
+  ).format(time);
+}
+
+/** A count with separators: `10,000`. */
+export function formatCount(count: number, locale?: string): string {
+  return kept('count', locale, () => new Intl.NumberFormat(locale)).format(
+    count
+  );
 }
 
 /** A file size in decimal units: `12.3 kB`; nothing where it is unknown. */

@@ -11,7 +11,9 @@ export class ApiError extends Error {
     readonly status: number,
     readonly code: string | null = null,
     /** What the user may do about it, when the server says so. */
-    readonly hint: string | null = null
+    readonly hint: string | null = null,
+    /** In a filter: the offset of the first wrong character. */
+    readonly position: number | null = null
   ) {
     super(message);
     this.name = 'ApiError';
@@ -139,6 +141,7 @@ function toError(response: Response, data: unknown): ApiError {
     read('message') ?? text,
     response.status,
     read('error_code'),
-    read('hint')
+    read('hint'),
+    typeof fields.position === 'number' ? fields.position : null
   );
 }

@@ -96,6 +96,16 @@ export class FakeServer implements IRequester {
         more: page.length === this.pageSize
       };
     }
+    if (route.includes('/series')) {
+      const points = [
+        [0, 0, 0.05],
+        [1, 0, 0.1]
+      ];
+      return { series: [{ key: 'acc', total: 2, points }] };
+    }
+    if (route.endsWith('/cells')) {
+      return { cells: [] };
+    }
     const run = this.runs.find(r => route === `runs/${r.run_id}`);
     if (run) {
       const changed = { ...run, ...body, revision: revision + 1 };
@@ -108,7 +118,7 @@ export class FakeServer implements IRequester {
   private _search(body: Record<string, unknown>): unknown {
     const query = typeof body.query === 'string' ? body.query : '';
     if (query === 'broken >') {
-      throw new ApiError('Expected a number.', 400, 'INVALID', 'Try 0.9');
+      throw new ApiError('Expected a number.', 400, 'INVALID', 'Try 0.9', 9);
     }
     const runs = this.runs
       .filter(run => run.lifecycle_stage === 'active')

@@ -21,28 +21,25 @@ async function settled(): Promise<void> {
 beforeEach(() => {
   server = new FakeServer();
   model = new StoreModel(new Api(server));
+  model.viewers.add({ isDisposed: false, dispose: () => undefined });
 });
 
 describe('the store model', () => {
-  it('shows the runs of an opened experiment, newest first', async () => {
+  it('shows the runs of the project, newest first', async () => {
     server.put(makeRun('a', { start_time: 1 }));
     server.put(makeRun('b', { start_time: 2 }));
     await model.refresh();
-    model.openExperiment('1');
-    await settled();
     expect(model.phase).toBe('ready');
-    expect(namesOf(model.experimentRuns('1'))).toEqual(['b', 'a']);
+    expect(namesOf(model.project.list)).toEqual(['b', 'a']);
   });
 
   it('takes a new run in without reading the lists again', async () => {
     await model.refresh();
-    model.openExperiment('1');
-    await settled();
     server.put(makeRun('a', { status: 'RUNNING', revision: 2 }));
     server.requests = [];
     await model.pull();
     expect(namesOf(model.running)).toEqual(['a']);
-    expect(namesOf(model.experimentRuns('1'))).toEqual(['a']);
+    expect(namesOf(model.project.list)).toEqual(['a']);
     expect(server.requests).toEqual([
       'GET api/v1/changes?since=0',
       'GET api/v1/experiments'
@@ -55,8 +52,7 @@ describe('the store model', () => {
     await settled();
     const tags = { 'mlops.notebook': 'train.ipynb' };
     server.put(makeRun('a', { tags, revision: 2 }));
-    model.openExperiment('1');
-    await settled();
+    await model.setScope({ experimentId: '1' });
     expect(namesOf(model.notebookRuns)).toEqual(['a']);
   });
 
@@ -106,24 +102,20 @@ describe('the store model', () => {
 
   it('reads changes page by page until there are no more', async () => {
     await model.refresh();
-    model.openExperiment('1');
-    await settled();
     server.pageSize = 2;
     for (let i = 1; i <= 5; i++) {
       server.put(makeRun(`r${i}`, { revision: i }));
     }
     await model.pull();
-    expect(namesOf(model.experimentRuns('1'))).toHaveLength(5);
+    expect(namesOf(model.project.list)).toHaveLength(5);
   });
 
   it('starts again when the store was replaced by an older one', async () => {
     server.put(makeRun('old', { revision: 9 }));
     await model.refresh();
-    model.openExperiment('1');
-    await settled();
     server.runs = [makeRun('new', { revision: 1 })];
     await model.pull();
-    expect(namesOf(model.experimentRuns('1'))).toEqual(['new']);
+    expect(namesOf(model.project.list)).toEqual(['new']);
     expect(model.records.get('old')).toBeNull();
   });
 
@@ -138,15 +130,13 @@ describe('the store model', () => {
   it('drops a deleted run and takes it back when it is restored', async () => {
     server.put(makeRun('a'));
     await model.refresh();
-    model.openExperiment('1');
-    await settled();
     await model.delete('a');
-    expect(namesOf(model.experimentRuns('1'))).toEqual([]);
+    expect(namesOf(model.project.list)).toEqual([]);
     server.requests = [];
     await model.pull();
     expect(server.requests).toContain('GET api/v1/experiments');
     await model.restore('a');
-    expect(namesOf(model.experimentRuns('1'))).toEqual(['a']);
+    expect(namesOf(model.project.list)).toEqual(['a']);
   });
 });
 
@@ -155,33 +145,37 @@ describe('the filter', () => {
     server.put(makeRun('a', { name: 'alpha' }));
     server.put(makeRun('b', { name: 'beta' }));
     await model.refresh();
-    await model.setFilter('alpha');
-    expect(namesOf(model.filter.found)).toEqual(['a']);
-    await model.setFilter('broken >');
-    expect(model.filter.error).toEqual({
+    await model.setScope({ text: 'alpha' });
+    expect(namesOf(model.project.list)).toEqual(['a']);
+    await model.setScope({ text: 'broken >' });
+    expect(model.project.refusal).toEqual({
       message: 'Expected a number.',
-      hint: 'Try 0.9'
+      hint: 'Try 0.9',
+      position: 9
     });
-    expect(namesOf(model.filter.found)).toEqual(['a']);
-    await model.setFilter('');
-    expect(model.filter.found).toBeNull();
-    expect(model.filter.error).toBeNull();
+    expect(namesOf(model.project.list)).toEqual(['a']);
+    await model.setScope({ text: '' });
+    expect(namesOf(model.project.list)).toHaveLength(2);
+    expect(model.project.refusal).toBeNull();
   });
 
   it('shows the answer to the last text, not to the slowest', async () => {
     server.put(makeRun('a', { name: 'alpha' }));
     server.put(makeRun('b', { name: 'beta' }));
     await model.refresh();
-    await Promise.all([model.setFilter('alpha'), model.setFilter('beta')]);
-    expect(namesOf(model.filter.found)).toEqual(['b']);
+    await Promise.all([
+      model.setScope({ text: 'alpha' }),
+      model.setScope({ text: 'beta' })
+    ]);
+    expect(namesOf(model.project.list)).toEqual(['b']);
   });
 
   it('asks again when runs change, since only the server can tell', async () => {
     await model.refresh();
-    await model.setFilter('alpha');
+    await model.setScope({ text: 'alpha' });
     server.put(makeRun('a', { name: 'alpha 2', revision: 3 }));
     await model.pull();
-    expect(namesOf(model.filter.found)).toEqual(['a']);
+    expect(namesOf(model.project.list)).toEqual(['a']);
   });
 });
 
@@ -216,12 +210,7 @@ describe('a list', () => {
       server.put(makeRun(`r${i}`, { start_time: i }));
     }
     await model.refresh();
-    model.openExperiment('1');
-    await settled();
-    const list = model.experimentRuns('1');
-    if (!list) {
-      throw new Error('The experiment was not opened.');
-    }
+    const { list } = model.project;
     expect(namesOf(list)).toEqual(['r4', 'r3']);
     server.put(makeRun('r5', { start_time: 5, revision: 2 }));
     await model.pull();
@@ -229,5 +218,78 @@ describe('a list', () => {
     await model.loadMore(list);
     expect(namesOf(list)).toEqual(['r5', 'r4', 'r3', 'r2', 'r1', 'r0']);
     expect(list.hasMore).toBe(false);
+  });
+});
+
+describe('a list that reaches far', () => {
+  it('keeps what was read behind its first page when that is read again', async () => {
+    server.pageSize = 2;
+    for (let i = 0; i < 6; i++) {
+      server.put(makeRun(`r${i}`, { start_time: i }));
+    }
+    await model.refresh();
+    const { list } = model.project;
+    await model.loadMore(list);
+    server.put(makeRun('r9', { start_time: 9, revision: 2 }));
+    await model.refresh();
+    expect(namesOf(list)).toEqual(['r9', 'r5', 'r4', 'r3', 'r2']);
+    await model.loadMore(list);
+    expect(new Set(namesOf(list)).size).toBe(namesOf(list).length);
+    expect(namesOf(list).slice(-2)).toEqual(['r2', 'r1']);
+  });
+
+  it('leaves a run out that is older than what was read', async () => {
+    server.pageSize = 2;
+    for (let i = 1; i <= 4; i++) {
+      server.put(makeRun(`r${i}`, { start_time: i }));
+    }
+    await model.refresh();
+    model.records.merge([makeRun('old', { start_time: 0, revision: 3 })]);
+    expect(namesOf(model.project.list)).toEqual(['r4', 'r3']);
+  });
+});
+
+describe('while nobody looks', () => {
+  it('asks once for many changes, and again at once when somebody comes', async () => {
+    const unseen = new StoreModel(new Api(server));
+    await unseen.refresh();
+    await unseen.pull();
+    server.requests = [];
+    for (let i = 0; i < 20; i++) {
+      await unseen.pull();
+    }
+    expect(server.requests).toEqual([]);
+    server.put(makeRun('a', { revision: 2 }));
+    const viewer = { isDisposed: false, dispose: () => undefined };
+    unseen.viewers.add(viewer);
+    await settled();
+    expect(unseen.records.get('a')).not.toBeNull();
+    viewer.isDisposed = true;
+    expect(unseen.viewers.isSeen).toBe(false);
+    unseen.dispose();
+  });
+});
+
+describe('the course of a running run', () => {
+  it('is asked for once, and goes on with the changes', async () => {
+    const metric = (value: number, cell = 0) => [
+      { key: 'acc', value, step: 0, timestamp: 0, cell }
+    ];
+    const started = makeRun('a', { status: 'RUNNING', metrics: metric(0.1) });
+    server.put(started);
+    await model.refresh();
+    model.trails.of(started, 'acc');
+    await settled();
+    server.requests = [];
+    for (let i = 2; i < 6; i++) {
+      const now = makeRun('a', { revision: i, metrics: metric(i / 10) });
+      model.trails.of(now, 'acc');
+    }
+    const last = makeRun('a', { revision: 6, metrics: metric(0.6, 4) });
+    const trail = model.trails.of(last, 'acc');
+    await settled();
+    expect(trail.values).toEqual([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
+    // Another cell logs now: only that is asked for.
+    expect(server.requests).toEqual(['GET api/v1/runs/a/cells']);
   });
 });

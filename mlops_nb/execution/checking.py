@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlops_nb.core.formatting import format_duration
 from mlops_nb.core.hygiene import Check, check
 from mlops_nb.core.provenance import Notebook, Standing
 from mlops_nb.core.records import Run
 from mlops_nb.core.reproduction import DEFAULT_TOLERANCE, Reproduction
+from mlops_nb.core.restoring import restored_names, restored_notebook
 from mlops_nb.errors import AlreadyExists, InvalidInput, NotFound
-from mlops_nb.execution.run_cells import RunCells, as_notebook, missing_sources, write_new
+from mlops_nb.execution.run_cells import RunCells, missing_sources
 from mlops_nb.execution.sources import Sources
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.capture import notebook_path
@@ -20,8 +19,6 @@ from mlops_nb.tracking.lookup import find_run
 from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.saved import read_notebook
 from mlops_nb.tracking.session import Session
-
-_MAX_NAMES = 1000
 
 
 def check_notebook(run: str | Run | ActiveRun | None = None, *, path: str | Path | None = None, session: Session | None = None) -> Check:
@@ -145,32 +142,23 @@ def restore_notebook(run: str | Run | ActiveRun = "@last", path: str | Path | No
     cells = RunCells(session.store(), record, read_notebook(notebook))
     if not cells.executions:
         raise InvalidInput(f"Run {record.name} has no cells to restore.")
-    document = as_notebook(cells.executions, _introduction(record))
+    document = restored_notebook(record, cells.executions)
     if path is not None:
         try:
-            write_new(document, Path(path))
+            _write_new(document, Path(path))
         except FileExistsError:
             raise AlreadyExists(f"There is a file '{path}' already.", hint="Give another name; nothing is replaced.") from None
         return Path(path)
     folder = notebook.parent if notebook is not None else Path.cwd()
-    stem = f"{notebook.stem}-" if notebook is not None else ""
-    slug = re.sub(r"[^\w.-]+", "-", record.name).strip("-.")[:60] or record.run_id[:8]
-    for number in range(1, _MAX_NAMES):
-        place = folder / f"{stem}{slug}{'' if number == 1 else f'-{number}'}.ipynb"
+    for name in restored_names(record, notebook.stem if notebook is not None else None):
         try:
-            write_new(document, place)
+            _write_new(document, folder / name)
         except FileExistsError:
             continue
-        return place
-    raise AlreadyExists(f"There are {_MAX_NAMES} restored notebooks of run {record.name} in {folder} already.", hint="Give a path.")
+        return folder / name
+    raise AlreadyExists(f"There are a thousand restored notebooks of run {record.name} in {folder} already.", hint="Give a path.")
 
 
-def _introduction(run: Run) -> str:
-    params = "".join(f"\n- `{key}` = `{value[:100]}`" for key, value in sorted(run.params.items()))
-    metrics = "".join(f"\n- `{key}`: {metric.value!r}" for key, metric in sorted(run.metrics.items()))
-    took = f", {format_duration(run.duration_ms)}" if run.duration_ms is not None else ""
-    return (
-        f"The cells of run **{run.name}** (`{run.run_id}`), as they were executed: {run.status.value.lower()}{took}."
-        + (f"\n\nParams{params}" if params else "")
-        + (f"\n\nMetrics{metrics}" if metrics else "")
-    )
+def _write_new(document: str, path: Path) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(document)

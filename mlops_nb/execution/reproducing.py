@@ -13,8 +13,9 @@ import nbformat
 
 from mlops_nb.core.records import TAG_REPRODUCES, TAG_VERIFIED, Run
 from mlops_nb.core.reproduction import Reproduction, agreements
+from mlops_nb.core.restoring import as_notebook
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.execution.run_cells import RunCells, as_notebook
+from mlops_nb.execution.run_cells import RunCells
 from mlops_nb.store.base import RunQuery, TrackingStore
 from mlops_nb.tracking.capture import ENV_REPRODUCES
 from mlops_nb.tracking.session import Session

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import msgspec
-import nbformat
 
 from mlops_nb.core.provenance import Notebook, closure, results_of
 from mlops_nb.core.records import CellExecution, Run
+from mlops_nb.core.restoring import INJECTED, with_sources
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking.saved import hash_of
 
 OWN_TRACKING = ("%track", "mlops_nb", "import mlflow", "from mlflow")
 """What a notebook holds that tracks itself."""
-
-_CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_INJECTED = "# Parameters\n"
-_KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
 class RunCells:
@@ -33,11 +24,8 @@ class RunCells:
 
     def __init__(self, store: TrackingStore, run: Run, notebook: Notebook | None) -> None:
         self.run = run
-        sources = {place.source_hash: place.source for place in (notebook.places if notebook is not None else [])}
-        self.executions = [
-            cell if cell.source else _with_source(cell, sources.get(cell.source_hash, "")) for cell in store.cells(run.run_id)
-        ]
-        self.injected = {cell.index for cell in self.executions if cell.source.startswith(_INJECTED)}
+        self.executions = with_sources(store.cells(run.run_id), notebook)
+        self.injected = {cell.index for cell in self.executions if cell.source.startswith(INJECTED)}
 
     @property
     def own(self) -> list[CellExecution]:
@@ -63,45 +51,6 @@ class RunCells:
         return any(mark in cell.source for cell in self.executions for mark in OWN_TRACKING)
 
 
-def _with_source(cell: CellExecution, source: str) -> CellExecution:
-    return msgspec.structs.replace(cell, source=source)
-
-
 def missing_sources(executions: Sequence[CellExecution]) -> list[CellExecution]:
     """Return the executions whose source is not known as it was: it was not kept, was cut off, or held a secret."""
     return [cell for cell in executions if hash_of(cell.source) != cell.source_hash]
-
-
-def as_notebook(executions: Sequence[CellExecution], introduction: str, *, before: str | None = None) -> Any:
-    """Return a notebook with the sources of executions, in their order.
-
-    Args:
-        executions: What becomes a cell each.
-        introduction: Markdown that goes before.
-        before: Code that goes before.
-    """
-    document = nbformat.v4.new_notebook(metadata=dict(_KERNEL))  # type: ignore[no-untyped-call]  # nbformat has types in part
-    document.cells.append(nbformat.v4.new_markdown_cell(introduction))  # type: ignore[no-untyped-call]
-    if before is not None:
-        document.cells.append(nbformat.v4.new_code_cell(before))  # type: ignore[no-untyped-call]
-    taken: set[str] = {cell["id"] for cell in document.cells}
-    for execution in executions:
-        source = execution.source or "# The source of this cell was not kept; only its hash is known: " + execution.source_hash
-        cell = nbformat.v4.new_code_cell(source)  # type: ignore[no-untyped-call]
-        if execution.cell_id and _CELL_ID.fullmatch(execution.cell_id) and execution.cell_id not in taken:
-            cell["id"] = execution.cell_id
-        if source.startswith(_INJECTED):
-            cell["metadata"]["tags"] = ["parameters"]
-        taken.add(cell["id"])
-        document.cells.append(cell)
-    return document
-
-
-def write_new(document: Any, path: Path) -> None:
-    """Write a notebook to a file that does not exist.
-
-    Raises:
-        FileExistsError: If it does.
-    """
-    with path.open("x", encoding="utf-8") as file:
-        file.write(nbformat.writes(document))  # type: ignore[no-untyped-call]

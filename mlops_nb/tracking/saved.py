@@ -1,31 +1,13 @@
-"""The notebook as it is saved: only its code cells, without their outputs, which may be large."""
+"""Notebooks on this machine's disk."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-import msgspec
+from mlops_nb.core.provenance import Notebook
+from mlops_nb.core.saved_notebook import hash_of, parse_notebook
 
-from mlops_nb.core.provenance import Notebook, Place
-
-
-class _Cell(msgspec.Struct):
-    cell_type: str = ""
-    id: str | None = None
-    source: str | list[str] = ""
-
-
-class _Document(msgspec.Struct):
-    cells: list[_Cell] = []
-
-
-_DECODER = msgspec.json.Decoder(_Document)
-
-
-def hash_of(source: str) -> str:
-    """Return the SHA-256 of a source in hex, as the ledger has it."""
-    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+__all__ = ["hash_of", "read_notebook"]
 
 
 def read_notebook(path: Path | None) -> Notebook | None:
@@ -33,14 +15,6 @@ def read_notebook(path: Path | None) -> Notebook | None:
     if path is None:
         return None
     try:
-        saved_at = path.stat().st_mtime_ns // 1_000_000
-        document = _DECODER.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError):
+        return parse_notebook(path.read_bytes(), saved_at=path.stat().st_mtime_ns // 1_000_000)
+    except OSError:
         return None
-    places = []
-    for position, cell in enumerate(document.cells):
-        if cell.cell_type == "code":
-            source = cell.source if isinstance(cell.source, str) else "".join(cell.source)
-            if source.strip():
-                places.append(Place(cell_id=cell.id, position=position, source=source, source_hash=hash_of(source)))
-    return Notebook(places=places, saved_at=saved_at)

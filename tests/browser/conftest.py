@@ -38,7 +38,7 @@ def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     """A function that starts JupyterLab on a new, empty project; all end with the module's tests."""
     started: list[LabServer] = []
 
-    def start(**options: bool) -> LabServer:
+    def start(**options: Any) -> LabServer:
         server = LabServer(tmp_path_factory.mktemp("lab") / "churn", tmp_path_factory.mktemp("home"), **options)
         started.append(server)
         return server

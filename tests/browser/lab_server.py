@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,32 +49,49 @@ class LabServer:
         project: The folder it serves; a project of its own.
         home: An empty folder for everything else that it writes.
         with_server_extension: Whether the server half of the extension is enabled.
+        prepare: Called with the project before the server starts.
     """
 
-    def __init__(self, project: Path, home: Path, *, with_server_extension: bool = True) -> None:
+    def __init__(
+        self, project: Path, home: Path, *, with_server_extension: bool = True, prepare: Callable[[Path], None] | None = None
+    ) -> None:
         if not (LABEXTENSION / "package.json").exists():
             raise RuntimeError("The JupyterLab extension is not built: run `jlpm install && jlpm build` in labextension/.")
         self.project = project
         self.home = home
         project.mkdir(parents=True, exist_ok=True)
         (project / "pyproject.toml").touch()
+        if prepare is not None:
+            prepare(project)
         self._write_settings()
+        self._with_server_extension = with_server_extension
+        self.log_file = home / "lab.log"
+        self.url = self._start("0")
+
+    def _start(self, port: str) -> str:
         options = {
-            "ServerApp.root_dir": str(project),
-            "ServerApp.port": "0",
-            "ServerApp.jpserver_extensions": repr({"mlops_nb_server": with_server_extension}),
+            "ServerApp.root_dir": str(self.project),
+            "ServerApp.port": port,
+            "ServerApp.jpserver_extensions": repr({"mlops_nb_server": self._with_server_extension}),
             "IdentityProvider.token": TOKEN,
             "LabApp.expose_app_in_browser": "True",
         }
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *(f"--{k}={v}" for k, v in options.items())]
-        self.log_file = home / "lab.log"
-        with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(command, env=self._environment(), cwd=project, stdout=log, stderr=log, start_new_session=True)
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=self._environment(), cwd=self.project, stdout=log, stderr=log, start_new_session=True
+            )
         try:
-            self.url = self._wait_until_ready()
+            return self._wait_until_ready()
         except BaseException:
             self.stop()
             raise
+
+    def restart(self) -> None:
+        """End the server and start it again where it was."""
+        self.stop()
+        port = self.url.rstrip("/").rpartition(":")[2]
+        assert self._start(port) == self.url
 
     def request(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         """Send a request to our API and return its answer."""
@@ -82,6 +100,11 @@ class LabServer:
         response.raise_for_status()
         answer: dict[str, Any] = response.json()
         return answer
+
+    def mlflow(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """Send a request to MLflow's REST API and return the answer as it is."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return requests.request(method, f"{self.url}mlops/api/2.0/mlflow/{path}", headers=headers, timeout=30, **kwargs)
 
     def create_run(self, name: str, *, params: dict[str, str] | None = None, status: str = "FINISHED", **metrics: float) -> str:
         """Record a run in the default experiment and return its id."""
@@ -111,9 +134,9 @@ class LabServer:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "MLOPS_NB_", "JUPYTER"))}
         path = [str(ROOT), str(ROOT / "server_ext"), *filter(None, [os.environ.get("PYTHONPATH")])]
         folders = {f"JUPYTER_{name.upper()}_DIR": str(self.home / name) for name in ("config", "data", "runtime")}
-        # An environment of its own goes first otherwise, with the front end as it was when it was installed.
-        folders["JUPYTER_PREFER_ENV_PATH"] = "0"
-        return {**kept, **folders, "HOME": str(self.home), "PYTHONPATH": os.pathsep.join(path)}
+        # The front end of this tree, not a copy that an installation left in the environment.
+        own = {"HOME": str(self.home), "PYTHONPATH": os.pathsep.join(path), "JUPYTER_PREFER_ENV_PATH": "0"}
+        return {**kept, **folders, **own}
 
     def _write_settings(self) -> None:
         extensions = self.home / "data" / "labextensions"
@@ -200,7 +223,7 @@ class LabPage:
     def _wait_for_splash(self) -> None:
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
-    def row(self, name: str, group: str = "experiment:0") -> Any:
+    def row(self, name: str, group: str = "project") -> Any:
         """The row of a run by its name, in a group of the sidebar."""
         return self.sidebar.locator(f"[data-key^='{group}/']").filter(has=self.page.get_by_text(name, exact=True))
 

@@ -1,7 +1,7 @@
-"""Draws the picture of the README: `python tests/browser/screenshots.py docs/sidebar.png`.
+"""Draws the pictures of the documentation: `python tests/browser/screenshots.py docs/screenshot.png --sidebar docs/sidebar`.
 
 It starts JupyterLab on a new project, runs a notebook that tracks a few runs, and takes a picture of the sidebar beside
-a run that is still running.
+a run that is still running; and, with `--sidebar`, of the sidebar alone: each theme, and each thing that it can do.
 """
 
 from __future__ import annotations
@@ -34,8 +34,47 @@ CELLS = (
 )
 
 
-def draw(output: Path, theme: str) -> None:
-    """Save the picture."""
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark", "contrast": "JupyterLab Dark High Contrast"}
+
+
+def draw_sidebar(lab: LabPage, folder: Path) -> None:
+    """Save pictures of the panel, 280 px wide: by theme, with hints, a selection, a menu, models."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lab.open_sidebar(280)
+    run_id = lab.server.create_run("hgb", val_acc=0.91)
+    for path, body in (
+        ("registered-models/create", {"name": "churn"}),
+        ("model-versions/create", {"name": "churn", "source": f"runs:/{run_id}/model", "run_id": run_id}),
+        ("registered-models/alias", {"name": "churn", "alias": "prod", "version": "1"}),
+    ):
+        lab.server.mlflow("POST", path, json=body).raise_for_status()
+    lab.sidebar.get_by_role("button", name="Refresh").click()
+    lab.page.reload()
+    lab.open_sidebar(280)
+    lab.sidebar.locator("[data-key='models']").click()
+    expect(lab.sidebar.locator("[data-key^='models/']")).to_contain_text("@prod", timeout=30_000)
+    for name, theme in THEMES.items():
+        lab.set_theme(theme)
+        lab.page.mouse.move(900, 700)
+        lab.sidebar.screenshot(path=folder / f"{name}.png")
+    lab.set_theme(THEMES["light"])
+    box = lab.sidebar.get_by_role("combobox", name="Filter runs")
+    box.press_sequentially("metrics.val_acc > 0.9 and p")
+    expect(lab.sidebar.get_by_role("listbox", name="Hints").get_by_role("option").first).to_be_visible()
+    lab.sidebar.screenshot(path=folder / "filter.png")
+    box.fill("")
+    rows = lab.sidebar.locator("[data-key^='project/']")
+    rows.nth(1).click(modifiers=["Control"])
+    rows.nth(2).click(modifiers=["Control"])
+    expect(lab.sidebar.get_by_role("toolbar")).to_be_visible()
+    lab.sidebar.screenshot(path=folder / "selected.png")
+    rows.nth(1).click(button="right")
+    expect(lab.page.get_by_role("menuitem", name="Reproduce")).to_be_visible()
+    lab.page.screenshot(path=folder / "actions.png", clip={"x": 0, "y": 0, "width": 620, "height": 760})
+
+
+def draw(output: Path, theme: str, sidebar: Path | None = None) -> None:
+    """Save the picture, and those of the sidebar into a folder if there is one for them."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         executable = find_chromium(playwright.chromium)
         if executable is None:
@@ -59,6 +98,8 @@ def draw(output: Path, theme: str) -> None:
             page.mouse.move(900, 740)
             output.parent.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=output)
+            if sidebar is not None:
+                draw_sidebar(lab, sidebar)
             browser.close()
         finally:
             server.stop()
@@ -69,8 +110,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path, help="the PNG file to write")
     parser.add_argument("--theme", default="JupyterLab Light", help="the theme of JupyterLab")
+    parser.add_argument("--sidebar", type=Path, metavar="FOLDER", help="a folder for pictures of the sidebar alone")
     arguments = parser.parse_args()
-    draw(arguments.output, arguments.theme)
+    draw(arguments.output, arguments.theme, arguments.sidebar)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_a_run_appears_by_itself_and_shows_its_curve_its_cells_and_its_end(
     lab.open_notebook("train.ipynb")
     lab.open_sidebar()
     expect(lab.sidebar).to_contain_text("No runs yet.")
-    expect(lab.sidebar).to_contain_text("%track start")
+    expect(lab.sidebar).to_contain_text("%track on")
 
     for _ in range(3):
         lab.run_cell()
@@ -110,7 +110,7 @@ def test_a_cell_that_fails_leaves_a_failed_run_with_its_reason(server: LabServer
     lab.open_sidebar()
     lab.run_cell()
     lab.run_cell()
-    row = lab.sidebar.locator("[data-key^='experiment:0/']").filter(has_text="doomed")
+    row = lab.sidebar.locator("[data-key^='project/']").filter(has_text="doomed")
     expect(row.get_by_text("Failed", exact=True)).to_be_attached(timeout=20_000)
     expect(row).to_contain_text("the data is empty")
 

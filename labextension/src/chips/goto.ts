@@ -1,13 +1,15 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
-import { PageConfig, PathExt } from '@jupyterlab/coreutils';
+import { PathExt } from '@jupyterlab/coreutils';
 import type { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { StoreModel } from '../model';
 import { messageOf } from '../request';
 
-/** Which cell: its id, or, where it has none or is gone, its source. */
+/**
+ * Which cell of the notebook at a path below the server's root: by its id, or,
+ * where it has none or is gone, by its source.
+ */
 export interface ICellPlace {
   path: string;
   cell_id: string | null;
@@ -17,7 +19,6 @@ export interface ICellPlace {
 /** What finding a cell needs from the application. */
 export interface IGoToOptions {
   app: JupyterFrontEnd;
-  model: StoreModel;
   notebooks: INotebookTracker;
   browser: IDefaultFileBrowser | null;
   trans: TranslationBundle;
@@ -69,21 +70,10 @@ export function findCell(
 
 /** A notebook that is open, or else opened; `null` after telling why not. */
 export async function openNotebook(
-  { app, model, notebooks, browser, trans }: IGoToOptions,
-  stored: string
+  { app, notebooks, browser, trans }: IGoToOptions,
+  path: string
 ): Promise<NotebookPanel | null> {
   const { contents } = app.serviceManager;
-  const path = contentsPath(
-    stored,
-    PageConfig.getOption('serverRoot'),
-    model.status?.project.root ?? ''
-  );
-  if (path === null) {
-    Notification.error(
-      trans.__('%1 is outside of what this server can open.', stored)
-    );
-    return null;
-  }
   const open = notebooks.find(
     panel => contents.localPath(panel.context.path) === path
   );
@@ -104,25 +94,4 @@ export async function openNotebook(
     );
     return null;
   }
-}
-
-/**
- * The path below the root of the server of a notebook, or `null` where it lies
- * outside.
- *
- * @param stored relative to the project, or absolute
- */
-export function contentsPath(
-  stored: string,
-  serverRoot: string,
-  projectRoot: string
-): string | null {
-  if (serverRoot === '' || projectRoot === '') {
-    return stored.startsWith('/') ? null : stored;
-  }
-  const full = stored.startsWith('/')
-    ? stored
-    : `${projectRoot.replace(/\/$/, '')}/${stored}`;
-  const inside = `${serverRoot.replace(/\/$/, '')}/`;
-  return full.startsWith(inside) ? full.slice(inside.length) : null;
 }

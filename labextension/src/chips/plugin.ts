@@ -9,7 +9,7 @@ import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { CommandIds } from '../commandids';
-import { storedPath } from '../sidebar/follow';
+import { storedPath } from '../paths';
 import { IMlopsModel } from '../tokens';
 import { textOf } from '../values';
 import { NotebookChips } from './notebookchips';
@@ -43,7 +43,7 @@ export const chipsPlugin: JupyterFrontEndPlugin<void> = {
     const { commands } = app;
     const { contents } = app.serviceManager;
     const trans = (translator ?? nullTranslator).load('mlops_nb');
-    const options = { app, model, notebooks, browser, trans };
+    const options = { app, notebooks, browser, trans };
     const shown = new Map<NotebookPanel, NotebookChips>();
     let isEnabled = true;
     let settings: ISettingRegistry.ISettings | null = null;
@@ -117,7 +117,7 @@ export const chipsPlugin: JupyterFrontEndPlugin<void> = {
           properties: {
             path: {
               type: 'string',
-              description: 'The notebook, as the tag mlops.notebook has it.'
+              description: 'The notebook, below the root of the server.'
             },
             cell_id: { type: ['string', 'null'] },
             source: {

@@ -12,6 +12,7 @@ import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { CommandIds } from '../commandids';
+import { servedNotebook } from '../served';
 import { IMlopsModel } from '../tokens';
 import type { ComparePage } from './widget';
 
@@ -66,11 +67,18 @@ export const comparePagePlugin: JupyterFrontEndPlugin<void> = {
             });
           },
           goToCell: (run, cell) => {
-            const path = model.records.get(run.run_id)?.tags['mlops.notebook'];
-            if (path === undefined) {
+            const { tags } = model.records.get(run.run_id) ?? { tags: {} };
+            const notebook = (tags as Partial<Record<string, string>>)[
+              'mlops.notebook'
+            ];
+            if (notebook === undefined) {
               Notification.warning(
                 trans.__('Run %1 did not run in a notebook.', run.name)
               );
+              return;
+            }
+            const path = servedNotebook(model, notebook, trans);
+            if (path === null) {
               return;
             }
             void commands.execute(CommandIds.goToCell, {
@@ -99,6 +107,10 @@ export const comparePagePlugin: JupyterFrontEndPlugin<void> = {
               minItems: 2,
               maxItems: MOST_RUNS,
               description: 'The runs; the first is the base.'
+            },
+            what: {
+              type: 'string',
+              description: 'The part to show first, such as cells.'
             }
           }
         }
@@ -116,6 +128,9 @@ export const comparePagePlugin: JupyterFrontEndPlugin<void> = {
           tracker.find(page => page.runIds.join() === runIds.join()) ??
           (await addPage(runIds));
         shell.activateById(open.id);
+        if (typeof args.what === 'string') {
+          open.content.select(args.what);
+        }
       }
     });
 

@@ -47,7 +47,8 @@ export class CompareBody extends PageBody {
   constructor(private readonly _options: IComparePageOptions) {
     super(_options);
     this.addClass('mlops-nb-ComparePage');
-    this._model = new ComparisonModel(_options.model, _options.runIds);
+    const { model, runIds } = _options;
+    this._model = model.viewers.add(new ComparisonModel(model, runIds));
     this._model.changed.connect(this.redraw, this);
   }
 
@@ -64,6 +65,12 @@ export class CompareBody extends PageBody {
     return (this._model.value?.runs ?? []).map(run => run.name).join(' · ');
   }
 
+  /** Show a part of the comparison. */
+  select(tab: string): void {
+    this._tab = tab;
+    this.redraw();
+  }
+
   override dispose(): void {
     if (!this.isDisposed) {
       this._model.dispose();
@@ -78,8 +85,7 @@ export class CompareBody extends PageBody {
         theme={this.theme}
         tab={this._tab}
         select={tab => {
-          this._tab = tab;
-          this.redraw();
+          this.select(tab);
         }}
         actions={{
           ...this._options.actions,

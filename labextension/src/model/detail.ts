@@ -115,7 +115,7 @@ export class RunDetail implements IDisposable {
   async patch(
     patch: Omit<IRunPatch, 'tags'> & { tags?: Record<string, string | null> }
   ): Promise<void> {
-    const run = await this._api.patchRun(this.runId, patch as IRunPatch);
+    const run = await this._api.patchRun(this.runId, patch);
     this._records.merge([run]);
     this._emit();
   }

@@ -3,8 +3,6 @@ import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 import { STORE_CHANGED } from '../api';
 
-const FALLBACK_MS = 10_000;
-
 /**
  * Probes in a row that must succeed before the fallback ends: the event manager
  * of JupyterLab waits up to 30 s before it connects again.
@@ -19,6 +17,8 @@ export interface ILiveFeedOptions {
   connectionFailure: ISignal<unknown, Error> | null;
   /** Whether a socket to the event stream opens. */
   probe: () => Promise<boolean>;
+  /** How often to look while the event stream cannot be reached (ms). */
+  interval: () => number;
   /** Called when the store may have changed. */
   pull: () => Promise<void>;
 }
@@ -55,7 +55,10 @@ export class LiveFeed implements IDisposable {
     }
     if (!open) {
       this._steady = 0;
-      this._timer ??= window.setInterval(this._onTick, FALLBACK_MS);
+      this._timer ??= window.setInterval(
+        this._onTick,
+        this._options.interval()
+      );
     } else if (this._timer !== null && ++this._steady >= STEADY) {
       window.clearInterval(this._timer);
       this._timer = null;
@@ -81,7 +84,8 @@ export class LiveFeed implements IDisposable {
   }
 
   private _onEvent(_: unknown, event: Event.Emission): void {
-    if (event.schema_id === STORE_CHANGED) {
+    // What a hidden page misses it gets at once when it is seen again.
+    if (event.schema_id === STORE_CHANGED && !document.hidden) {
       void this._options.pull();
     }
   }

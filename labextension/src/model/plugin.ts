@@ -5,9 +5,11 @@ import type {
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Api } from '../api';
-import { addRunCommands } from '../commands';
+import { addEditCommands } from '../actions/edit';
+import { CommandIds } from '../commandids';
+import { RunActions } from '../commands';
 import { Requester } from '../request';
-import { IMlopsModel } from '../tokens';
+import { IMlopsChoices, IMlopsModel } from '../tokens';
 import { LiveFeed } from './livefeed';
 import { StoreModel } from './store';
 
@@ -19,11 +21,12 @@ export const modelPlugin: JupyterFrontEndPlugin<IMlopsModel> = {
   description: "Keeps the runs of the project's store current.",
   autoStart: true,
   provides: IMlopsModel,
-  optional: [ITranslator, ICommandPalette],
+  optional: [ITranslator, ICommandPalette, IMlopsChoices],
   activate: (
     app: JupyterFrontEnd,
     translator: ITranslator | null,
-    palette: ICommandPalette | null
+    palette: ICommandPalette | null,
+    choices: IMlopsChoices | null
   ): IMlopsModel => {
     const { serviceManager } = app;
     const api = new Api(new Requester(serviceManager.serverSettings));
@@ -32,10 +35,20 @@ export const modelPlugin: JupyterFrontEndPlugin<IMlopsModel> = {
       events: serviceManager.events,
       connectionFailure: serviceManager.connectionFailure,
       probe: () => api.canSubscribe(),
+      interval: () => (choices?.current.pollSeconds ?? 10) * 1000,
       pull: () => model.pull()
     });
     const trans = (translator ?? nullTranslator).load('mlops_nb');
-    addRunCommands(app, model, trans, palette);
+    addEditCommands(new RunActions(app, model, trans, palette));
+    app.commands.addCommand(CommandIds.refresh, {
+      label: trans.__('Refresh Experiments'),
+      describedBy: { args: { type: 'object', properties: {} } },
+      execute: () => model.refresh()
+    });
+    palette?.addItem({
+      command: CommandIds.refresh,
+      category: trans.__('Experiments')
+    });
     void app.started.then(() => {
       void feed.check();
       return model.refresh();

@@ -28,7 +28,7 @@ export class RunRecords {
     );
   }
 
-  /** The records of a list, newest first. */
+  /** The records of a list, in its order. */
   of(list: RunList): IRun[] {
     const runs: IRun[] = [];
     for (const id of list.ids) {
@@ -37,7 +37,7 @@ export class RunRecords {
         runs.push(run);
       }
     }
-    return newestFirst(runs);
+    return runs;
   }
 
   /**

@@ -1,12 +1,19 @@
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { Api, IExperiment, IRun, IRunPatch, IStatus } from '../api';
+import type { Api, ICell, IExperiment, IRun, IRunPatch, IStatus } from '../api';
 import type { PageApi } from '../pageapi';
-import { ApiError, messageOf } from '../request';
 import { RunDetail } from './detail';
-import { RunFilter } from './filter';
+import { type IScope, ProjectRuns } from './project';
 import { type IRunChange, isLive, RunRecords } from './records';
+import { Registry } from './registry';
 import { type Phase, RunList } from './runlist';
+import { Selection } from './selection';
+import { Sync } from './sync';
+import { Trails } from './trails';
+import { UNSEEN_MS, Viewers } from './viewers';
+
+/** Between two reads of what only the server can order. */
+const REORDER_MS = 1000;
 
 /**
  * The runs of the project, kept current.
@@ -17,22 +24,53 @@ import { type Phase, RunList } from './runlist';
  */
 export class StoreModel implements IDisposable {
   constructor(private readonly _api: Api) {
-    this.filter = new RunFilter(_api);
+    this.project = new ProjectRuns(_api);
+    this.registry = new Registry(_api);
     this.running = new RunList(
       _api,
       { query: "attributes.status = 'RUNNING'" },
       isLive
     );
+    this.trails = new Trails(_api, () => {
+      this._changed.emit();
+    });
+    this._sync = new Sync(_api, {
+      merge: runs => this.records.merge(runs),
+      reload: () => this._reload(),
+      forget: () => {
+        this.records.clear();
+        for (const list of this._lists()) {
+          list.clear();
+        }
+      },
+      emit: () => {
+        this._changed.emit();
+      }
+    });
     this.records.changed.connect(this._offer, this);
   }
 
   readonly records = new RunRecords();
-  readonly filter: RunFilter;
+  readonly selection = new Selection();
+  readonly project: ProjectRuns;
+  readonly registry: Registry;
   readonly running: RunList;
+  readonly trails: Trails;
+  /** Who looks: with nobody there, changes are asked for less often. */
+  readonly viewers = new Viewers(() => {
+    if (this.phase !== 'loading') {
+      void this.pull();
+    }
+  });
 
   /** What the models of pages ask the server. */
   get pages(): PageApi {
     return this._api.pages;
+  }
+
+  /** The revision of the store up to which everything is known. */
+  get revision(): number {
+    return this._sync.revision;
   }
 
   /** Emitted when anything that a list shows has changed. */
@@ -45,36 +83,33 @@ export class StoreModel implements IDisposable {
   }
 
   get phase(): Phase {
-    return this._phase;
+    return this._sync.phase;
   }
 
   get error(): string | null {
-    return this._error;
+    return this._sync.error;
   }
 
-  /** True when the server answers but lacks our extension. */
   get isServerMissing(): boolean {
-    return this._isServerMissing;
+    return this._sync.isServerMissing;
   }
 
   get status(): IStatus | null {
-    return this._status;
+    return this._sync.status;
   }
 
-  /** The revision of the store up to which everything is known. */
-  get revision(): number {
-    return this._revision;
+  /** From when what is shown is: the last answer; Unix milliseconds. */
+  get seenAt(): number | null {
+    return this._sync.seenAt;
   }
 
   /** The active experiments, last changed first. */
   get experiments(): readonly IExperiment[] {
-    return this._experiments;
+    return this._sync.experiments;
   }
 
   experiment(experimentId: string): IExperiment | null {
-    return (
-      this._experiments.find(e => e.experiment_id === experimentId) ?? null
-    );
+    return this.experiments.find(e => e.experiment_id === experimentId) ?? null;
   }
 
   /** The path of the notebook in front, as the store knows it. */
@@ -82,30 +117,29 @@ export class StoreModel implements IDisposable {
     return this._notebook;
   }
 
-  /** The runs of the notebook in front. */
   get notebookRuns(): RunList | null {
     return this._byNotebook.get(this._notebook ?? '') ?? null;
   }
 
-  /** The runs of an experiment, or `null` before `openExperiment`. */
-  experimentRuns(experimentId: string): RunList | null {
-    return this._byExperiment.get(experimentId) ?? null;
-  }
-
   /** Read everything that is shown again. Overlapping calls share one read. */
   refresh(): Promise<void> {
-    this._refreshing ??= this._refresh().finally(() => {
-      this._refreshing = null;
-    });
-    return this._refreshing;
+    return this._sync.refresh();
   }
 
   /**
-   * Fetch what changed since the last time.
+   * Fetch what changed since the last time; a little later while nobody looks.
    *
    * Calls overlap freely: one fetch is under way and at most one waits.
    */
   async pull(): Promise<void> {
+    const wait = this._pulledAt + UNSEEN_MS - Date.now();
+    if (!this.viewers.isSeen && wait > 0) {
+      this._pullTimer ??= setTimeout(() => {
+        this._pullTimer = null;
+        void this.pull();
+      }, wait);
+      return;
+    }
     this._pullAgain = true;
     if (this._pulling) {
       return;
@@ -114,16 +148,22 @@ export class StoreModel implements IDisposable {
     try {
       while (this._pullAgain && !this._isDisposed) {
         this._pullAgain = false;
-        await this._pullOnce();
+        this._pulledAt = Date.now();
+        const before = this._sync.revision;
+        await this._sync.pull();
+        if (this._sync.revision > before) {
+          this.trails.prune(id => this.records.get(id));
+          await this._reorder();
+        }
       }
     } finally {
       this._pulling = false;
     }
   }
 
-  /** Show the runs that match `text`; an empty text ends filtering. */
-  async setFilter(text: string): Promise<void> {
-    this.records.merge(await this.filter.apply(text));
+  /** List other runs of the project, or in another order. */
+  async setScope(scope: Partial<IScope>): Promise<void> {
+    this.records.merge(await this.project.apply(scope));
     this._changed.emit();
   }
 
@@ -134,29 +174,16 @@ export class StoreModel implements IDisposable {
     }
     this._notebook = path;
     if (path !== null && !this._byNotebook.has(path)) {
-      const quote = path.includes("'") ? '"' : "'";
+      const quoted = path.replaceAll("'", "''");
       const list = new RunList(
         this._api,
-        { query: `tags.\`mlops.notebook\` = ${quote}${path}${quote}` },
+        { query: `tags.\`mlops.notebook\` = '${quoted}'` },
         run => run.tags['mlops.notebook'] === path
       );
       this._byNotebook.set(path, list);
       void this.load(list);
     }
     this._changed.emit();
-  }
-
-  /** Read the runs of an experiment unless they are there. */
-  openExperiment(experimentId: string): void {
-    if (!this._byExperiment.has(experimentId)) {
-      const list = new RunList(
-        this._api,
-        { experiment_ids: [experimentId] },
-        run => run.experiment_id === experimentId
-      );
-      this._byExperiment.set(experimentId, list);
-      void this.load(list);
-    }
   }
 
   /** Read the first page of a list, or read it again. */
@@ -173,165 +200,112 @@ export class StoreModel implements IDisposable {
     this._changed.emit();
   }
 
-  rename(runId: string, name: string): Promise<IRun> {
-    return this._patch(runId, { name });
-  }
-
-  /** Delete softly: `restore` brings the run back. */
-  delete(runId: string): Promise<IRun> {
-    return this._patch(runId, { lifecycle_stage: 'deleted' });
-  }
-
-  restore(runId: string): Promise<IRun> {
-    return this._patch(runId, { lifecycle_stage: 'active' });
-  }
-
-  /** Read the record of a run; rejects with an `ApiError`. */
-  async readRun(runId: string): Promise<void> {
-    this.records.merge([await this._api.run(runId)]);
-  }
-
-  /** Everything about one run; the caller disposes it. */
-  detail(runId: string): RunDetail {
-    return new RunDetail(this.records, this._api, runId);
-  }
-
-  dispose(): void {
-    if (!this._isDisposed) {
-      this._isDisposed = true;
-      Signal.clearData(this.records);
-      Signal.clearData(this);
-    }
-  }
-
-  private async _refresh(): Promise<void> {
-    if (this._status === null) {
-      this._phase = 'loading';
-      this._changed.emit();
-    }
-    try {
-      this._status = await this._api.status();
-      this._revision = this._status.revision;
-      this._experiments = sortExperiments(await this._api.experiments());
-    } catch (error) {
-      this._fail(error);
-      return;
-    }
-    this._phase = 'ready';
-    this._error = null;
-    this._isServerMissing = false;
+  /** Read the registered models. */
+  async loadModels(): Promise<void> {
+    await this.registry.load();
     this._changed.emit();
-    const notebookRuns = this.notebookRuns;
-    const lists = [
-      this.running,
-      ...this._byExperiment.values(),
-      ...(notebookRuns ? [notebookRuns] : [])
-    ];
-    await Promise.all(lists.map(list => this.load(list)));
-    await this.setFilter(this.filter.text);
   }
 
-  private async _pullOnce(): Promise<void> {
-    if (this._refreshing) {
-      await this._refreshing;
-    }
-    if (this._phase !== 'ready') {
-      await this.refresh();
-      return;
-    }
-    try {
-      const before = this._revision;
-      if (await this._pullChanges()) {
-        this.records.clear();
-        await this.refresh();
-        return;
-      }
-      this._changed.emit();
-      if (this._mayMiscount) {
-        this._mayMiscount = false;
-        this._experiments = sortExperiments(await this._api.experiments());
-        this._changed.emit();
-      }
-      if (this.filter.text !== '' && this._revision > before) {
-        await this.setFilter(this.filter.text);
-      }
-    } catch (error) {
-      this._fail(error);
-    }
-  }
-
-  /**
-   * Read all changes, page by page.
-   *
-   * @returns whether the store was replaced by one that is older than what is
-   * shown
-   */
-  private async _pullChanges(): Promise<boolean> {
-    for (;;) {
-      const changes = await this._api.changes(this._revision);
-      if (changes.revision < this._revision) {
-        return true;
-      }
-      const moved = changes.revision > this._revision;
-      this._revision = changes.revision;
-      this.records.merge(changes.runs);
-      // A change without a run is one of the experiments themselves.
-      this._mayMiscount ||= moved && changes.runs.length === 0;
-      if (!changes.more || !moved) {
-        return false;
-      }
-    }
-  }
-
-  private async _patch(runId: string, patch: IRunPatch): Promise<IRun> {
+  /** Change a run: its name, its tags, its stage. */
+  async patch(runId: string, patch: IRunPatch): Promise<IRun> {
     const run = await this._api.patchRun(runId, patch);
     this.records.merge([run]);
     this._changed.emit();
     return run;
   }
 
-  private _fail(error: unknown): void {
-    this._phase = 'error';
-    this._error = messageOf(error);
-    this._isServerMissing =
-      error instanceof ApiError &&
-      error.isForeign &&
-      (error.status === 404 || error.status === 200);
-    this._changed.emit();
+  rename(runId: string, name: string): Promise<IRun> {
+    return this.patch(runId, { name });
+  }
+
+  /** Delete softly: `restore` brings the run back. */
+  delete(runId: string): Promise<IRun> {
+    return this.patch(runId, { lifecycle_stage: 'deleted' });
+  }
+
+  restore(runId: string): Promise<IRun> {
+    return this.patch(runId, { lifecycle_stage: 'active' });
+  }
+
+  /** A run as the server has it now. */
+  async readRun(runId: string): Promise<IRun> {
+    const run = await this._api.run(runId);
+    this.records.merge([run]);
+    return run;
+  }
+
+  cells(runId: string): Promise<ICell[]> {
+    return this._api.cells(runId);
+  }
+
+  /** Write the cells of a run as a new notebook; see `Api.restoreNotebook`. */
+  restoreNotebook(runId: string, folder?: string): Promise<string> {
+    return this._api.restoreNotebook(runId, folder);
+  }
+
+  /** Everything about one run; the caller disposes it. */
+  detail(runId: string): RunDetail {
+    return this.viewers.add(new RunDetail(this.records, this._api, runId));
+  }
+
+  dispose(): void {
+    if (!this._isDisposed) {
+      this._isDisposed = true;
+      clearTimeout(this._pullTimer ?? undefined);
+      Signal.clearData(this.records);
+      Signal.clearData(this.selection);
+      Signal.clearData(this);
+    }
+  }
+
+  private _lists(): RunList[] {
+    return [this.running, this.project.list, ...this._byNotebook.values()];
+  }
+
+  private async _reload(): Promise<void> {
+    const { project, notebookRuns } = this;
+    const lists = [this.running, ...(notebookRuns ? [notebookRuns] : [])];
+    await Promise.all([
+      ...lists.map(list => this.load(list)),
+      project.refusal ? this.setScope({}) : this.load(project.list)
+    ]);
+  }
+
+  /** Ask again for what only the server can order, not more than once a second. */
+  private async _reorder(): Promise<void> {
+    const { list } = this.project;
+    if (!list.isServerOrdered || this._reorderTimer !== null) {
+      return;
+    }
+    this._reorderTimer = setTimeout(() => {
+      this._reorderTimer = null;
+      if (this._isOrderStale && !this._isDisposed) {
+        this._isOrderStale = false;
+        void this._reorder();
+      }
+    }, REORDER_MS);
+    await this.load(list);
   }
 
   /** Offer a run that is new or changed to every list, whoever read it. */
   private _offer(_: RunRecords, { run, previous }: IRunChange): void {
-    this._mayMiscount ||= run.lifecycle_stage !== previous?.lifecycle_stage;
-    this.running.merge(run);
-    this.filter.found?.merge(run);
-    for (const lists of [this._byExperiment, this._byNotebook]) {
-      for (const list of lists.values()) {
-        list.merge(run);
-      }
+    this._sync.mayMiscount ||=
+      run.lifecycle_stage !== previous?.lifecycle_stage;
+    this._isOrderStale ||= this._reorderTimer !== null;
+    for (const list of this._lists()) {
+      list.merge(run);
     }
   }
 
   private readonly _changed = new Signal<this, void>(this);
-  private readonly _byExperiment = new Map<string, RunList>();
+  private readonly _sync: Sync;
   private readonly _byNotebook = new Map<string, RunList>();
   private _isDisposed = false;
-  private _phase: Phase = 'loading';
-  private _error: string | null = null;
-  private _isServerMissing = false;
-  private _status: IStatus | null = null;
-  private _experiments: IExperiment[] = [];
   private _notebook: string | null = null;
-  /** Whether the experiments may have other numbers of runs than are shown. */
-  private _mayMiscount = false;
-  private _revision = 0;
-  private _refreshing: Promise<void> | null = null;
   private _pulling = false;
   private _pullAgain = false;
-}
-
-function sortExperiments(experiments: IExperiment[]): IExperiment[] {
-  return experiments
-    .filter(experiment => experiment.lifecycle_stage === 'active')
-    .sort((a, b) => b.last_update_time - a.last_update_time);
+  private _pulledAt = 0;
+  private _pullTimer: ReturnType<typeof setTimeout> | null = null;
+  private _reorderTimer: ReturnType<typeof setTimeout> | null = null;
+  private _isOrderStale = false;
 }

@@ -37,7 +37,8 @@ export class ModelBody extends PageBody {
   constructor(private readonly _options: IModelPageOptions) {
     super(_options);
     this.addClass('mlops-nb-ModelPage');
-    this._model = new RegisteredModelModel(_options.model, _options.name);
+    const { model, name } = _options;
+    this._model = model.viewers.add(new RegisteredModelModel(model, name));
     this._model.changed.connect(this.redraw, this);
   }
 

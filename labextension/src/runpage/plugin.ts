@@ -11,10 +11,15 @@ import {
 } from '@jupyterlab/apputils';
 import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import {
+  ITranslator,
+  nullTranslator,
+  type TranslationBundle
+} from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { CommandIds } from '../commandids';
+import { servedNotebook } from '../served';
 import { RUN_ARGS, runIdOf } from '../commands';
 import { IMlopsModel, IRunPageTracker } from '../tokens';
 import { textOf } from '../values';
@@ -61,7 +66,7 @@ export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
         trans,
         themes,
         rendering: { languages, rendermime },
-        actions: actionsOf(commands, runId)
+        actions: actionsOf(commands, model, trans, runId)
       });
       await tracker.add(page);
       shell.add(page, 'main', { type: 'Run' });
@@ -140,7 +145,12 @@ export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
 };
 
 /** What a page has done by others: each of them is a command. */
-function actionsOf(commands: CommandRegistry, runId: string): IRunActions {
+function actionsOf(
+  commands: CommandRegistry,
+  model: IMlopsModel,
+  trans: TranslationBundle,
+  runId: string
+): IRunActions {
   const execute = (id: string, args: ReadonlyPartialJSONObject) => {
     void commands.execute(id, args);
   };
@@ -160,15 +170,17 @@ function actionsOf(commands: CommandRegistry, runId: string): IRunActions {
     compare: run_ids => {
       execute(CommandIds.openCompare, { run_ids });
     },
-    goToCell: (path, cell) => {
-      execute(CommandIds.goToCell, {
-        path,
-        cell_id: cell.cell_id,
-        source: cell.source
-      });
+    goToCell: (notebook, { cell_id, source }) => {
+      const path = servedNotebook(model, notebook, trans);
+      if (path !== null) {
+        execute(CommandIds.goToCell, { path, cell_id, source });
+      }
     },
-    showInNotebook: path => {
-      execute(CommandIds.showInNotebook, { path, runId });
+    showInNotebook: notebook => {
+      const path = servedNotebook(model, notebook, trans);
+      if (path !== null) {
+        execute(CommandIds.showInNotebook, { path, runId });
+      }
     }
   };
 }

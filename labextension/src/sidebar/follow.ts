@@ -1,7 +1,9 @@
 import { PageConfig } from '@jupyterlab/coreutils';
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import type { Contents } from '@jupyterlab/services';
+import type { ICell, IRun } from '../api';
 import type { StoreModel } from '../model';
+import { servedPath, storedPath } from '../paths';
 
 /**
  * Tell the model which notebook is in front, now and whenever that changes.
@@ -33,20 +35,28 @@ export function followNotebook(
 }
 
 /**
- * The path under which the store knows a notebook: relative to the project, or
- * absolute where the notebook lies outside it.
- *
- * @param path the path below the root of the server
+ * Where a cell of a run stands among the code cells of its notebook, from 1, or
+ * `null` where the notebook is not open or lacks the cell.
  */
-export function storedPath(
-  path: string,
-  serverRoot: string,
-  projectRoot: string
-): string {
-  if (serverRoot === '') {
-    return path;
-  }
-  const full = `${serverRoot.replace(/\/$/, '')}/${path}`;
-  const inside = `${projectRoot.replace(/\/$/, '')}/`;
-  return full.startsWith(inside) ? full.slice(inside.length) : full;
+export function placeOfCell(
+  notebooks: INotebookTracker,
+  contents: Contents.IManager,
+  projectRoot: string,
+  run: IRun,
+  cell: ICell
+): { place: number; of: number } | null {
+  const path = servedPath(
+    run.tags['mlops.notebook'] ?? '',
+    PageConfig.getOption('serverRoot'),
+    projectRoot
+  );
+  const panel = notebooks.find(
+    open => contents.localPath(open.context.path) === path
+  );
+  const code = panel?.content.widgets.filter(
+    ({ model }) =>
+      model.type === 'code' && model.sharedModel.getSource().trim() !== ''
+  );
+  const index = code?.findIndex(w => w.model.id === cell.cell_id) ?? -1;
+  return code && index >= 0 ? { place: index + 1, of: code.length } : null;
 }

@@ -1,41 +1,44 @@
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 import React from 'react';
 import { TransContext } from '../components/trans';
 import { statusWord } from '../components/status';
 import { experimentsIcon } from '../icons';
-import type { IRunChange, RunRecords, StoreModel } from '../model';
+import type { IRunChange, RunRecords } from '../model';
 import { isLive } from '../model';
+import type { ISidebarContext } from './context';
 import { SidebarView } from './view';
-import { SidebarState } from './viewstate';
 
 /** A run that started longer ago than this is old news. */
 const NEWS_MS = 60_000;
-
-/** What the panel needs from the application. */
-export interface ISidebarOptions {
-  model: StoreModel;
-  trans: TranslationBundle;
-  openRun: (runId: string) => void;
-  refresh: () => void;
-}
+/** Between two reads of the registry, which tells nobody when it changes. */
+const MODELS_MS = 10_000;
 
 /**
  * The experiments panel.
+ *
+ * While it is hidden it draws nothing, and does not keep the model current.
  */
 export class Sidebar extends ReactWidget {
-  constructor(private readonly _options: ISidebarOptions) {
+  constructor(
+    private readonly _context: ISidebarContext,
+    private readonly _trans: TranslationBundle
+  ) {
     super();
-    const { model, trans } = _options;
+    const { model, choices } = _context;
     this.id = 'mlops-nb-sidebar';
     this.addClass('mlops-nb-Sidebar');
     this.title.icon = experimentsIcon;
-    this.title.caption = trans.__('Experiments');
+    this.title.caption = _trans.__('Experiments');
     this.node.tabIndex = -1;
     this.node.setAttribute('role', 'region');
-    this.node.setAttribute('aria-label', trans.__('Experiments'));
+    this.node.setAttribute('aria-label', _trans.__('Experiments'));
     model.records.changed.connect(this._onRunChanged, this);
+    model.changed.connect(this._onModelChanged, this);
+    model.selection.changed.connect(this._touch, this);
+    choices.changed.connect(this._touch, this);
   }
 
   /** Put the keyboard into the rows; until there are any, into the panel. */
@@ -46,9 +49,19 @@ export class Sidebar extends ReactWidget {
     (row ?? this.node).focus();
   }
 
+  /** Put the keyboard into the filter. */
+  focusFilter(): void {
+    this.node.querySelector<HTMLElement>('.mlops-nb-filter input')?.focus();
+  }
+
   override dispose(): void {
     if (!this.isDisposed) {
-      this._options.model.records.changed.disconnect(this._onRunChanged, this);
+      const { model, choices } = this._context;
+      this._viewer?.dispose();
+      model.records.changed.disconnect(this._onRunChanged, this);
+      model.changed.disconnect(this._onModelChanged, this);
+      model.selection.changed.disconnect(this._touch, this);
+      choices.changed.disconnect(this._touch, this);
       super.dispose();
     }
   }
@@ -56,11 +69,14 @@ export class Sidebar extends ReactWidget {
   protected override onAfterAttach(msg: Message): void {
     super.onAfterAttach(msg);
     this.node.addEventListener('keydown', this._onKeyDown);
-    this._state.isVisible = this.isVisible;
+    if (this.isVisible) {
+      this._show();
+    }
   }
 
   protected override onBeforeDetach(msg: Message): void {
     this.node.removeEventListener('keydown', this._onKeyDown);
+    this._hide();
     super.onBeforeDetach(msg);
   }
 
@@ -73,61 +89,96 @@ export class Sidebar extends ReactWidget {
 
   protected override onAfterShow(msg: Message): void {
     super.onAfterShow(msg);
-    this._state.isVisible = true;
+    this._show();
   }
 
   protected override onAfterHide(msg: Message): void {
-    this._state.isVisible = false;
+    this._hide();
     super.onAfterHide(msg);
   }
 
   protected override render(): React.JSX.Element {
-    const { model, trans, openRun, refresh } = this._options;
+    const context = this._context;
     return (
-      <TransContext.Provider value={trans}>
-        <UseSignal signal={model.changed}>
-          {() => (
-            <UseSignal signal={this._state.changed}>
-              {() => (
-                <SidebarView
-                  model={model}
-                  state={this._state}
-                  openRun={openRun}
-                  refresh={refresh}
-                />
-              )}
-            </UseSignal>
-          )}
+      <TransContext.Provider value={this._trans}>
+        <UseSignal signal={context.state.changed}>
+          {() => <SidebarView context={context} />}
         </UseSignal>
       </TransContext.Provider>
     );
   }
 
+  private _show(): void {
+    const { model, state } = this._context;
+    state.isVisible = true;
+    this._viewer ??= model.viewers.add(new Viewer());
+    this._readModels();
+  }
+
+  private _hide(): void {
+    this._context.state.isVisible = false;
+    this._viewer?.dispose();
+    this._viewer = null;
+  }
+
+  private _touch(): void {
+    this._context.state.touch();
+  }
+
+  private _onModelChanged(): void {
+    this._touch();
+    if (this._viewer) {
+      this._readModels();
+    }
+  }
+
+  private _readModels(): void {
+    const { model } = this._context;
+    const isDue = Date.now() - this._modelsReadAt > MODELS_MS;
+    if (isDue && model.status !== null && model.phase === 'ready') {
+      this._modelsReadAt = Date.now();
+      void model.loadModels();
+    }
+  }
+
   private readonly _onKeyDown = (event: KeyboardEvent): void => {
-    const isTyping = event.target instanceof HTMLInputElement;
+    const isTyping =
+      event.target instanceof HTMLInputElement ||
+      event.target instanceof HTMLSelectElement;
     if (event.key === '/' && !isTyping) {
-      const input = this.node.querySelector('input');
-      if (input) {
-        event.preventDefault();
-        input.focus();
-      }
-    } else if (event.key === 'ArrowDown' && isTyping) {
+      event.preventDefault();
+      this.focusFilter();
+    } else if (
+      event.key === 'ArrowDown' &&
+      event.target instanceof HTMLInputElement
+    ) {
       event.preventDefault();
       this.focusRows();
     }
   };
 
   private _onRunChanged(_: RunRecords, { run, previous }: IRunChange): void {
-    const { trans } = this._options;
+    const { state } = this._context;
+    const trans = this._trans;
     if (previous === null) {
       if (isLive(run) && Date.now() - run.start_time < NEWS_MS) {
-        this._state.announce(trans.__('Run %1 started', run.name));
+        state.announce(trans.__('Run %1 started', run.name));
       }
     } else if (previous.status !== run.status) {
       const word = statusWord(run.status, trans);
-      this._state.announce(trans.__('Run %1: %2', run.name, word));
+      state.announce(trans.__('Run %1: %2', run.name, word));
     }
   }
 
-  private readonly _state = new SidebarState();
+  private _viewer: Viewer | null = null;
+  private _modelsReadAt = 0;
+}
+
+/** Stands for a panel that is seen. */
+class Viewer implements IDisposable {
+  isDisposed = false;
+
+  dispose(): void {
+    this.isDisposed = true;
+  }
 }

@@ -1,47 +1,79 @@
-import {
-  Button,
-  caretDownIcon,
-  caretRightIcon
-} from '@jupyterlab/ui-components';
-import type { TranslationBundle } from '@jupyterlab/translation';
-import React, { useEffect, useRef } from 'react';
+import { defaultRangeExtractor, useVirtualizer } from '@tanstack/react-virtual';
+import React, { useCallback, useEffect, useLayoutEffect, useRef } from 'react';
 import { useTrans } from '../components/trans';
-import type { StoreModel } from '../model';
-import { type IGroupItem, type Item } from './items';
-import { RunRow } from './row';
-import type { SidebarState } from './viewstate';
+import { CommandIds } from '../commandids';
+import type { ISidebarContext } from './context';
+import type { Item } from './items';
+import { ItemContent } from './itemcontent';
+import { type Move, moveOf } from './keys';
+import {
+  expandedOf,
+  heightOf,
+  isFixed,
+  isGroup,
+  levelOf,
+  runIdOf
+} from './rowshape';
+
+/** Rows from the end at which the next page is asked for. */
+const AHEAD = 120;
+const PAGE_ROWS = 10;
 
 /**
- * The rows as one tree for the keyboard: arrows or j and k move, left and right
- * fold, Enter acts.
+ * The rows as one tree for the keyboard. Only those in sight are in the page.
  */
 export function RunTree(props: {
   items: Item[];
-  model: StoreModel;
-  state: SidebarState;
+  context: ISidebarContext;
   now: number;
-  openRun: (runId: string) => void;
 }): React.JSX.Element {
-  const { items, model, state } = props;
+  const { items, context, now } = props;
+  const { model, state } = context;
   const trans = useTrans();
   const root = useRef<HTMLDivElement>(null);
-  const rows = items.filter(item => item.kind !== 'heading');
-  const active = Math.max(
-    0,
-    rows.findIndex(item => item.key === state.activeKey)
-  );
+  /** The row that gets the focus once it is in the page. */
+  const wanted = useRef<string | null>(null);
+  // Asked anew for each key: several may come between two frames.
+  const activeIndex = () =>
+    Math.max(
+      0,
+      items.findIndex(item => item.key === state.activeKey)
+    );
+  const active = activeIndex();
 
-  const opened = items
-    .map(item =>
-      item.kind === 'group' && item.isOpen ? item.experimentId : null
-    )
-    .filter(id => id !== null);
-  useEffect(() => {
-    for (const id of opened) {
-      model.openExperiment(id);
+  const rows = useVirtualizer({
+    count: items.length,
+    getScrollElement: () => root.current,
+    estimateSize: index => heightOf(items[index]),
+    getItemKey: index => items[index]?.key ?? index,
+    overscan: 12,
+    // The row with the focus stays, or the keyboard would be lost by scrolling.
+    rangeExtractor: range => {
+      const shown = defaultRangeExtractor(range);
+      return shown.includes(active) || active >= items.length
+        ? shown
+        : [...shown, active].sort((a, b) => a - b);
     }
-  }, [opened.join()]);
+  });
+  const shown = rows.getVirtualItems();
 
+  const last = shown.at(-1)?.index ?? 0;
+  const end = items.at(-1);
+  useEffect(() => {
+    if (end?.kind === 'more' && last > items.length - AHEAD) {
+      void model.loadMore(end.list);
+    }
+  }, [last, items.length, end, model]);
+
+  const find = (key: string) =>
+    root.current?.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`);
+  useLayoutEffect(() => {
+    const node = wanted.current === null ? null : find(wanted.current);
+    if (node) {
+      wanted.current = null;
+      node.focus({ preventScroll: true });
+    }
+  });
   useEffect(() => {
     // The panel was opened by keyboard before there were rows.
     const panel = root.current?.closest('.mlops-nb-Sidebar');
@@ -50,30 +82,102 @@ export function RunTree(props: {
     }
   }, []);
 
+  const focus = useCallback(
+    (index: number) => {
+      const item = items[Math.min(Math.max(index, 0), items.length - 1)];
+      if (item) {
+        wanted.current = item.key;
+        state.activeKey = item.key;
+        model.selection.active = runIdOf(item);
+        rows.scrollToIndex(items.indexOf(item), { align: 'auto' });
+        state.touch();
+      }
+    },
+    [items, model, rows, state]
+  );
+
   const act = (item: Item | undefined) => {
     switch (item?.kind) {
       case 'group':
+      case 'rest':
         state.setOpen(item.key, !item.isOpen);
         break;
       case 'run':
-        props.openRun(item.run.run_id);
+        context.execute(CommandIds.openRun, { runId: item.run.run_id });
+        break;
+      case 'model':
+        context.execute(CommandIds.openModel, { name: item.model.name });
         break;
       case 'more':
         void model.loadMore(item.list);
         break;
       case 'retry':
-        void model.load(item.list);
+        void model.load(model.project.list);
         break;
     }
   };
 
-  const focus = (index: number) => {
-    const item = rows[Math.min(Math.max(index, 0), rows.length - 1)];
-    if (item) {
-      state.activeKey = item.key;
-      root.current
-        ?.querySelector<HTMLElement>(`[data-key="${CSS.escape(item.key)}"]`)
-        ?.focus();
+  const fold = (item: Item | undefined, isOpen: boolean): boolean => {
+    if (item?.kind === 'group' && item.isOpen !== isOpen) {
+      state.setOpen(item.key, isOpen);
+      return true;
+    }
+    const hasEarlier = item?.kind === 'run' && item.judged?.earlier.length;
+    if (hasEarlier && item.isOpen !== isOpen) {
+      state.setOpen(`${item.key}/earlier`, isOpen);
+      return true;
+    }
+    return false;
+  };
+
+  const move = (to: Move) => {
+    const active = activeIndex();
+    const item = items[active];
+    const steps: Partial<Record<Move['to'], number>> = {
+      next: active + 1,
+      previous: active - 1,
+      first: 0,
+      last: items.length - 1,
+      'page-down': active + PAGE_ROWS,
+      'page-up': active - PAGE_ROWS
+    };
+    const step = steps[to.to];
+    if (step !== undefined) {
+      focus(step);
+      return;
+    }
+    switch (to.to) {
+      case 'act':
+        act(item);
+        break;
+      case 'in':
+        if (!fold(item, true)) {
+          focus(active + 1);
+        }
+        break;
+      case 'out':
+        if (!fold(item, false)) {
+          focus(items.slice(0, active).findLastIndex(isGroup));
+        }
+        break;
+      case 'menu':
+        openMenu(item && find(item.key));
+        break;
+      case 'filter':
+        context.execute(CommandIds.filterRuns);
+        break;
+      case 'help':
+        context.execute(CommandIds.showKeys);
+        break;
+      case 'command': {
+        const runId = runIdOf(item);
+        if (runId !== null) {
+          // With several selected, a key means all of them.
+          const isOne = to.command === CommandIds.selectRun;
+          const many = !isOne && model.selection.has(runId);
+          context.execute(to.command, many ? { isPalette: true } : { runId });
+        }
+      }
     }
   };
 
@@ -81,48 +185,29 @@ export function RunTree(props: {
     if (event.altKey || event.ctrlKey || event.metaKey) {
       return;
     }
-    const item = rows[active];
-    const steps: Record<string, () => void> = {
-      ArrowDown: () => {
-        focus(active + 1);
-      },
-      ArrowUp: () => {
-        focus(active - 1);
-      },
-      Home: () => {
-        focus(0);
-      },
-      End: () => {
-        focus(rows.length - 1);
-      },
-      Enter: () => {
-        act(item);
-      },
-      ArrowRight: () => {
-        if (item?.kind === 'group' && !item.isOpen) {
-          act(item);
-        } else {
-          focus(active + 1);
-        }
-      },
-      ArrowLeft: () => {
-        if (item?.kind === 'group') {
-          state.setOpen(item.key, false);
-        } else {
-          focus(rows.slice(0, active).findLastIndex(i => i.kind === 'group'));
-        }
-      }
-    };
-    const aliases: Record<string, string> = {
-      j: 'ArrowDown',
-      k: 'ArrowUp',
-      ' ': 'Enter'
-    };
-    const step = steps[aliases[event.key] ?? event.key];
-    if (step) {
+    if (event.key === 'Escape' && model.selection.ids.length > 0) {
+      event.preventDefault();
+      model.selection.clear();
+      return;
+    }
+    const to = moveOf(event.key);
+    if (to) {
       event.preventDefault();
       event.stopPropagation();
-      step();
+      move(to);
+    }
+  };
+
+  const onClick = (item: Item, index: number, event: React.MouseEvent) => {
+    const runId = runIdOf(item);
+    if (runId !== null && (event.ctrlKey || event.metaKey)) {
+      model.selection.toggle(runId);
+    } else if (runId !== null && event.shiftKey) {
+      const [from, to] = index < active ? [index, active] : [active, index];
+      const range = items.slice(from, to + 1).map(runIdOf);
+      model.selection.set(range.filter(id => id !== null));
+    } else {
+      act(item);
     }
   };
 
@@ -131,120 +216,67 @@ export function RunTree(props: {
       ref={root}
       role="tree"
       aria-label={trans.__('Runs')}
+      aria-multiselectable="true"
       className="mlops-nb-tree"
       onKeyDown={onKeyDown}
     >
-      {items.map(item =>
-        item.kind === 'heading' ? (
-          <div key={item.key} role="none" className="mlops-nb-heading">
-            {trans.__('Project')}
-          </div>
-        ) : (
-          <div
-            key={item.key}
-            role="treeitem"
-            aria-level={item.kind === 'group' ? 1 : 2}
-            aria-expanded={item.kind === 'group' ? item.isOpen : undefined}
-            aria-busy={item.kind === 'more' ? item.isBusy : undefined}
-            tabIndex={item === rows[active] ? 0 : -1}
-            className={`mlops-nb-item mlops-nb-item-${item.kind}`}
-            data-key={item.key}
-            data-section={item.kind === 'group' ? item.section : undefined}
-            data-run-id={item.kind === 'run' ? item.run.run_id : undefined}
-            onFocus={() => {
-              state.activeKey = item.key;
-            }}
-            onClick={() => {
-              act(item);
-            }}
-          >
-            <ItemContent item={item} now={props.now} />
-          </div>
-        )
-      )}
+      <div
+        role="none"
+        className="mlops-nb-tree-all"
+        style={{ height: rows.getTotalSize() }}
+      >
+        {shown.map(({ index, start }) => {
+          const item = items[index];
+          if (!item) {
+            return null;
+          }
+          const runId = runIdOf(item);
+          const isSelected = runId !== null && model.selection.has(runId);
+          return (
+            <div
+              key={item.key}
+              ref={isFixed(item) ? undefined : rows.measureElement}
+              role="treeitem"
+              aria-level={levelOf(item)}
+              aria-expanded={expandedOf(item)}
+              aria-selected={runId === null ? undefined : isSelected}
+              aria-posinset={index + 1}
+              aria-setsize={items.length}
+              tabIndex={index === active ? 0 : -1}
+              className={`mlops-nb-item mlops-nb-item-${item.kind}`}
+              style={{ transform: `translateY(${start}px)` }}
+              data-index={index}
+              data-key={item.key}
+              data-run-id={runId ?? undefined}
+              data-level={levelOf(item)}
+              onFocus={() => {
+                state.activeKey = item.key;
+                model.selection.active = runId;
+              }}
+              onClick={event => {
+                onClick(item, index, event);
+              }}
+            >
+              <ItemContent
+                item={item}
+                context={context}
+                now={now}
+                isSelected={isSelected}
+              />
+            </div>
+          );
+        })}
+      </div>
     </div>
   );
 }
 
-function ItemContent(props: {
-  item: Exclude<Item, { kind: 'heading' }>;
-  now: number;
-}): React.JSX.Element {
-  const { item, now } = props;
-  const trans = useTrans();
-  switch (item.kind) {
-    case 'group':
-      return <GroupRow item={item} />;
-    case 'run':
-      return <RunRow run={item.run} now={now} />;
-    case 'more':
-      return (
-        <span>
-          {item.isBusy ? trans.__('Loading more…') : trans.__('Load more')}
-        </span>
-      );
-    case 'retry':
-      return (
-        <>
-          <span>{trans.__('Could not load: %1', item.message)}</span>
-          <Button className="jp-mod-minimal" tabIndex={-1}>
-            {trans.__('Retry')}
-          </Button>
-        </>
-      );
-    case 'note':
-      return <span>{noteText(item.note, trans)}</span>;
-  }
-}
-
-function GroupRow(props: { item: IGroupItem }): React.JSX.Element {
-  const { item } = props;
-  const trans = useTrans();
-  const Caret = item.isOpen ? caretDownIcon : caretRightIcon;
-  const isExperiment = item.section === null;
-  return (
-    <>
-      <Caret.react tag="span" className="mlops-nb-caret" />
-      <span
-        className={isExperiment ? 'mlops-nb-experiment' : 'mlops-nb-section'}
-        title={item.name ?? undefined}
-        dir="auto"
-      >
-        {isExperiment ? item.name : sectionTitle(item, trans)}
-      </span>
-      {item.count !== null && (
-        <span
-          className="mlops-nb-count"
-          aria-label={trans._n('%1 run', '%1 runs', item.count)}
-        >
-          {item.count}
-        </span>
-      )}
-    </>
-  );
-}
-
-function sectionTitle(item: IGroupItem, trans: TranslationBundle): string {
-  switch (item.section) {
-    case 'now':
-      return trans.__('Now');
-    case 'notebook':
-      return trans.__('This notebook');
-    default:
-      return trans.__('Matches');
-  }
-}
-
-function noteText(
-  note: 'loading' | 'no-runs' | 'no-match',
-  trans: TranslationBundle
-): string {
-  switch (note) {
-    case 'loading':
-      return trans.__('Loading runs…');
-    case 'no-match':
-      return trans.__('No run matches. Clear the filter to see all.');
-    default:
-      return trans.__('No runs yet.');
+/** Open the context menu of a row, below its beginning. */
+function openMenu(row: HTMLElement | null | undefined): void {
+  const box = row?.getBoundingClientRect();
+  if (row && box) {
+    const at = { clientX: box.left + 24, clientY: box.top + box.height / 2 };
+    const event = { bubbles: true, cancelable: true, ...at };
+    row.dispatchEvent(new MouseEvent('contextmenu', event));
   }
 }

@@ -1,28 +1,24 @@
-import { Button, closeIcon, refreshIcon } from '@jupyterlab/ui-components';
-import React, { useEffect, useState } from 'react';
+import { Button, refreshIcon, settingsIcon } from '@jupyterlab/ui-components';
+import React from 'react';
+import { CommandIds } from '../commandids';
 import { useNow } from '../components/clock';
 import { Empty, Failed, Loading, Snippet } from '../components/states';
 import { useTrans } from '../components/trans';
-import { isLive, type StoreModel } from '../model';
+import type { ISidebarContext } from './context';
+import { FilterBox } from './filterbox';
 import { buildItems } from './items';
+import { ExperimentSelect, OrderSelect } from './toolbar';
 import { RunTree } from './tree';
-import type { SidebarState } from './viewstate';
 
-const TYPING_MS = 250;
 const ENABLE = 'jupyter server extension enable mlops_nb_server';
-const FIRST_RUN = '%load_ext mlops_nb\n%track start';
-
-/** What the sidebar draws from and calls. */
-export interface ISidebarProps {
-  model: StoreModel;
-  state: SidebarState;
-  openRun: (runId: string) => void;
-  refresh: () => void;
-}
+const FIRST_RUN = '%load_ext mlops_nb\n%track on';
 
 /** The whole panel. */
-export function SidebarView(props: ISidebarProps): React.JSX.Element {
-  const { model, state } = props;
+export function SidebarView(props: {
+  context: ISidebarContext;
+}): React.JSX.Element {
+  const { context } = props;
+  const { model, state, execute } = context;
   const trans = useTrans();
   const project = model.status?.project;
   return (
@@ -36,12 +32,25 @@ export function SidebarView(props: ISidebarProps): React.JSX.Element {
           className="jp-mod-minimal mlops-nb-icon-button"
           title={trans.__('Refresh')}
           aria-label={trans.__('Refresh')}
-          onClick={props.refresh}
+          onClick={() => {
+            execute(CommandIds.refresh);
+          }}
         >
           <refreshIcon.react tag="span" />
         </Button>
+        {context.openSettings && (
+          <Button
+            className="jp-mod-minimal mlops-nb-icon-button"
+            title={trans.__('Settings')}
+            aria-label={trans.__('Settings')}
+            onClick={context.openSettings}
+          >
+            <settingsIcon.react tag="span" />
+          </Button>
+        )}
       </header>
-      <Body {...props} />
+      <Body context={context} />
+      <SelectionBar context={context} />
       <div className="mlops-nb-sr" aria-live="polite">
         {state.announcement}
       </div>
@@ -49,19 +58,14 @@ export function SidebarView(props: ISidebarProps): React.JSX.Element {
   );
 }
 
-function Body(props: ISidebarProps): React.JSX.Element {
-  const { model, state } = props;
+function Body(props: { context: ISidebarContext }): React.JSX.Element {
+  const { context } = props;
+  const { model, state } = context;
   const trans = useTrans();
   const retry = () => {
     void model.refresh();
   };
-  const now = useNow(
-    [...model.running.ids].some(id => {
-      const run = model.records.get(id);
-      return run !== null && isLive(run);
-    }),
-    state.isVisible
-  );
+  const now = useNow(model.running.ids.length > 0, state.isVisible);
   if (model.isServerMissing) {
     return (
       <div className="mlops-nb-state" role="alert">
@@ -90,14 +94,29 @@ function Body(props: ISidebarProps): React.JSX.Element {
   const { problem } = model.status;
   const isEmpty =
     model.experiments.every(experiment => experiment.run_count === 0) &&
-    model.running.ids.size === 0 &&
-    model.filter.text === '';
+    model.running.ids.length === 0 &&
+    !model.project.isFiltered;
   return (
     <>
-      <FilterBox model={model} />
+      {!isEmpty && (
+        <>
+          <FilterBox model={model} />
+          <div className="mlops-nb-toolbar">
+            <ExperimentSelect model={model} />
+            <OrderSelect model={model} />
+          </div>
+        </>
+      )}
       {model.phase === 'error' && (
         <Failed
-          what={trans.__('Not up to date.')}
+          what={
+            model.seenAt === null
+              ? trans.__('Not up to date.')
+              : trans.__(
+                  'Not up to date: this is from %1.',
+                  clock(model.seenAt)
+                )
+          }
           error={model.error}
           retry={retry}
         />
@@ -108,88 +127,85 @@ function Body(props: ISidebarProps): React.JSX.Element {
         </p>
       )}
       {isEmpty ? (
-        <Empty>
-          <strong>{trans.__('No runs yet.')}</strong>
-          <span>{trans.__('Run this in a notebook to record the first:')}</span>
-          <Snippet code={FIRST_RUN} />
-        </Empty>
+        problem ? null : (
+          <NoRuns context={context} />
+        )
       ) : (
-        <RunTree
-          items={buildItems(model, state.isOpen)}
-          model={model}
-          state={state}
-          now={now}
-          openRun={props.openRun}
-        />
+        <Tree context={context} now={now} />
       )}
     </>
   );
 }
 
-function FilterBox(props: { model: StoreModel }): React.JSX.Element {
-  const { model } = props;
+function Tree(props: {
+  context: ISidebarContext;
+  now: number;
+}): React.JSX.Element {
+  const { context, now } = props;
+  const { model, choices, state } = context;
+  const items = buildItems(model, choices.current, state.isOpen);
+  return <RunTree items={items} context={context} now={now} />;
+}
+
+function NoRuns(props: { context: ISidebarContext }): React.JSX.Element {
+  const { execute } = props.context;
   const trans = useTrans();
-  const [text, setText] = useState(model.filter.text);
-  useEffect(() => {
-    if (text.trim() === model.filter.text) {
-      return;
-    }
-    const timer = window.setTimeout(() => {
-      void model.setFilter(text);
-    }, TYPING_MS);
-    return () => {
-      window.clearTimeout(timer);
-    };
-  }, [text, model]);
-  const { error } = model.filter;
   return (
-    <div className="mlops-nb-filter">
-      <input
-        type="search"
-        className="jp-mod-styled"
-        spellCheck={false}
-        autoComplete="off"
-        value={text}
-        placeholder={trans.__('name, or metrics.acc > 0.9')}
-        aria-label={trans.__('Filter runs')}
-        aria-invalid={error !== null}
-        aria-describedby="mlops-nb-filter-message"
-        title={trans.__('Press / to come here, Escape to clear')}
-        onChange={event => {
-          setText(event.target.value);
+    <Empty>
+      <strong>{trans.__('No runs yet.')}</strong>
+      <span>
+        {trans.__('With this in a notebook, each training records itself:')}
+      </span>
+      <Snippet code={FIRST_RUN} />
+      <Button
+        className="jp-mod-styled jp-mod-accept"
+        onClick={() => {
+          execute(CommandIds.insertTracking);
         }}
-        onKeyDown={event => {
-          if (event.key === 'Escape' && text !== '') {
-            event.preventDefault();
-            event.stopPropagation();
-            setText('');
-          }
-        }}
-      />
-      {text !== '' && (
-        <Button
-          className="jp-mod-minimal mlops-nb-icon-button mlops-nb-clear"
-          title={trans.__('Clear the filter')}
-          aria-label={trans.__('Clear the filter')}
-          onClick={() => {
-            setText('');
-          }}
-        >
-          <closeIcon.react tag="span" />
-        </Button>
-      )}
-      <div
-        id="mlops-nb-filter-message"
-        className="mlops-nb-filter-message"
-        aria-live="polite"
       >
-        {error && (
-          <>
-            {error.message}
-            {error.hint && <span className="mlops-nb-hint">{error.hint}</span>}
-          </>
-        )}
-      </div>
+        {trans.__('Insert %track on')}
+      </Button>
+    </Empty>
+  );
+}
+
+function SelectionBar(props: {
+  context: ISidebarContext;
+}): React.JSX.Element | null {
+  const { model, execute } = props.context;
+  const trans = useTrans();
+  const count = model.selection.ids.length;
+  if (count === 0) {
+    return null;
+  }
+  return (
+    <div
+      className="mlops-nb-selection"
+      role="toolbar"
+      aria-label={trans.__('Selected runs')}
+    >
+      <span role="status">{trans._n('%1 selected', '%1 selected', count)}</span>
+      <Button
+        className="jp-mod-styled jp-mod-accept"
+        disabled={count < 2}
+        onClick={() => {
+          execute(CommandIds.compareRuns, { isPalette: true });
+        }}
+      >
+        {trans.__('Compare')}
+      </Button>
+      <Button
+        className="jp-mod-styled jp-mod-minimal"
+        onClick={() => {
+          model.selection.clear();
+        }}
+      >
+        {trans.__('Clear')}
+      </Button>
     </div>
   );
+}
+
+function clock(time: number): string {
+  return new Date(time).toLocaleTimeString(undefined, { timeStyle: 'medium' });
 }

@@ -1,9 +1,14 @@
 import { type ISignal, Signal } from '@lumino/signaling';
 
 /**
- * What the user has done to the sidebar: groups folded, the row in focus.
+ * What the user has done to the sidebar: what is folded, the row in focus; and
+ * when to draw.
+ *
+ * However often something changes, it is drawn once a frame, and not at all while
+ * the panel is hidden.
  */
 export class SidebarState {
+  /** Emitted when the panel has to be drawn again. */
   get changed(): ISignal<this, void> {
     return this._changed;
   }
@@ -15,7 +20,9 @@ export class SidebarState {
 
   set isVisible(value: boolean) {
     this._isVisible = value;
-    this._changed.emit();
+    if (value) {
+      this._changed.emit();
+    }
   }
 
   /** The row that Tab reaches. */
@@ -26,7 +33,7 @@ export class SidebarState {
   set activeKey(key: string | null) {
     if (key !== this._activeKey) {
       this._activeKey = key;
-      this._changed.emit();
+      this.touch();
     }
   }
 
@@ -37,28 +44,56 @@ export class SidebarState {
 
   announce(message: string): void {
     this._announcement = message;
-    this._changed.emit();
+    this.touch();
   }
 
-  /**
-   * Whether a group is unfolded. One that was unfolded at first stays so, even
-   * when others come before it.
-   */
-  readonly isOpen = (key: string, atFirst: boolean): boolean => {
-    const known = this._open.get(key);
-    if (known === undefined && atFirst) {
-      this._open.set(key, true);
+  /** Draw at the next frame. */
+  touch(): void {
+    if (this._isVisible && this._frame === null) {
+      this._frame = requestAnimationFrame(() => {
+        this._frame = null;
+        if (this._isVisible) {
+          this._changed.emit();
+        }
+      });
     }
-    return known ?? atFirst;
-  };
+  }
+
+  /** Whether something is unfolded. */
+  readonly isOpen = (key: string, atFirst: boolean): boolean =>
+    this._open.get(key) ?? atFirst;
 
   setOpen(key: string, isOpen: boolean): void {
     this._open.set(key, isOpen);
+    this._folded.emit();
+    // At once, not at the next frame: the next key may mean a row that this shows.
     this._changed.emit();
   }
 
+  /** Emitted when the user has folded or unfolded something. */
+  get folded(): ISignal<this, void> {
+    return this._folded;
+  }
+
+  /** What was folded and unfolded, to be kept. */
+  get folding(): Record<string, boolean> {
+    // Runs come and go; what lasts are the sections.
+    return Object.fromEntries(
+      [...this._open].filter(([key]) => !key.includes('/'))
+    );
+  }
+
+  set folding(value: Record<string, boolean>) {
+    for (const [key, isOpen] of Object.entries(value)) {
+      this._open.set(key, isOpen);
+    }
+    this.touch();
+  }
+
   private readonly _changed = new Signal<this, void>(this);
+  private readonly _folded = new Signal<this, void>(this);
   private readonly _open = new Map<string, boolean>();
+  private _frame: number | null = null;
   private _isVisible = false;
   private _activeKey: string | null = null;
   private _announcement = '';

@@ -75,6 +75,24 @@ class LocalArtifacts(ArtifactStore):
                 raise
         return written
 
+    def create(self, parts: Parts, content: bytes, *, mode: int = 0o600) -> None:
+        """Write a file that is not there yet, into a folder that is.
+
+        Raises:
+            FileExistsError: If there is one, a link too.
+            OSError: If the folder is not there, is reached through a link, or cannot be written.
+        """
+        *parents, name = parts
+        with self._open_folder(tuple(parents)) as fd:
+            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=fd)
+            try:
+                with os.fdopen(file, "wb") as out:
+                    out.write(content)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=fd)
+                raise
+
     def delete(self, parts: Parts) -> None:
         *parents, name = parts
         with self._errors(parts), contextlib.suppress(*_GONE), self._open_folder(tuple(parents)) as fd:
