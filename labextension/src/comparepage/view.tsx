@@ -11,6 +11,7 @@ import { SYSTEM } from '../runpage/metrics';
 import { type ITab, Tabs } from '../runpage/tabs';
 import { CompareCells } from './cells';
 import { CompareCurves } from './curves';
+import { DataChanges } from './datachanges';
 import { verdictText } from './delta';
 import { MetricsTable } from './metricstable';
 import type { ComparisonModel } from './model';
@@ -251,52 +252,5 @@ function Needed<T>(props: {
     <Empty>{props.none ?? trans.__('There is nothing to compare.')}</Empty>
   ) : (
     <Loading label={trans.__('Comparing…')} />
-  );
-}
-
-function DataChanges(props: {
-  data: NonNullable<IComparison['data']>;
-}): React.JSX.Element {
-  const { text, columns } = props.data;
-  const trans = useTrans();
-  return (
-    <>
-      <p className="mlops-nb-data-text" dir="auto">
-        {text}
-      </p>
-      {columns.length > 0 && (
-        <table
-          className="mlops-nb-table"
-          aria-label={trans.__('Changed columns')}
-        >
-          <thead>
-            <tr>
-              <th scope="col">{trans.__('Data')}</th>
-              <th scope="col">{trans.__('Column')}</th>
-              <th scope="col">{trans.__('Change')}</th>
-              <th scope="col" className="mlops-nb-num">
-                {trans.__('Rows')}
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {columns.map((column, index) => (
-              <tr key={index} title={column.text}>
-                <td dir="auto">{column.data}</td>
-                <th scope="row" dir="auto">
-                  {column.column}
-                </th>
-                <td>{column.text}</td>
-                <td className="mlops-nb-num">
-                  {column.rows_changed === null
-                    ? ''
-                    : `${column.at_most ? '≤ ' : ''}${column.rows_changed.toLocaleString()}`}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-    </>
   );
 }
