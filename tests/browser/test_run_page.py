@@ -91,7 +91,7 @@ def test_a_note_and_tags_are_changed_in_place(lab: LabPage, server: LabServer, r
     page.get_by_role("button", name="Add a note").click()
     page.get_by_role("textbox", name="Note").fill("Looks <b>good</b>")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator(".mlops-nb-note")).to_have_text("Looks <b>good</b>")
+    expect(page.locator(".mlops-nb-run-note")).to_have_text("Looks <b>good</b>")
     page.get_by_role("textbox", name="New tag").fill("stage=best")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".mlops-nb-tag")).to_contain_text("stage=best")
@@ -205,7 +205,7 @@ def test_a_run_with_ten_million_points_opens_and_zooms_within_300_ms(
             lab.page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + 50, steps=3)
             lab.page.mouse.up()
     times.sort()
-    middle, late = times[len(times) // 2], times[int(len(times) * 0.95)]
+    middle, late = times[len(times) // 2], times[math.ceil(len(times) * 0.95) - 1]
     with capsys.disabled():
         print(f"\nchart data of 10^7 points: {len(times)} reads, p50 {middle:.0f} ms, p95 {late:.0f} ms")
     assert len(times) >= 20

@@ -13,6 +13,7 @@ import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { CommandIds } from '../commandids';
 import { servedNotebook } from '../served';
+import { showPage } from '../rendering/place';
 import { IMlopsModel } from '../tokens';
 import type { ComparePage } from './widget';
 
@@ -90,7 +91,7 @@ export const comparePagePlugin: JupyterFrontEndPlugin<void> = {
         }
       });
       await tracker.add(page);
-      shell.add(page, 'main', { type: 'Comparison' });
+      showPage(shell, page, 'Comparison');
       return page;
     };
 

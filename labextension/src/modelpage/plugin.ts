@@ -8,6 +8,7 @@ import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { CommandIds } from '../commandids';
+import { showPage } from '../rendering/place';
 import { IMlopsModel } from '../tokens';
 import { textOf } from '../values';
 import type { ModelPage } from './widget';
@@ -55,7 +56,7 @@ export const modelPagePlugin: JupyterFrontEndPlugin<void> = {
         }
       });
       await tracker.add(page);
-      shell.add(page, 'main', { type: 'Model' });
+      showPage(shell, page, 'Model');
       return page;
     };
 

@@ -42,7 +42,7 @@ export function ModelView(props: {
           </span>
         </div>
         {registered.description && (
-          <p className="mlops-nb-note" dir="auto">
+          <p className="mlops-nb-run-note" dir="auto">
             {registered.description}
           </p>
         )}
@@ -173,7 +173,7 @@ function Version(props: {
     <section aria-live="polite">
       <h2>{trans.__('Version %1', version.version)}</h2>
       {version.description && (
-        <p className="mlops-nb-note" dir="auto">
+        <p className="mlops-nb-run-note" dir="auto">
           {version.description}
         </p>
       )}

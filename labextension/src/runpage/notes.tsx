@@ -15,7 +15,7 @@ export function Note(props: {
     return (
       <>
         {props.note !== '' && (
-          <p className="mlops-nb-note" dir="auto">
+          <p className="mlops-nb-run-note" dir="auto">
             {props.note}
           </p>
         )}

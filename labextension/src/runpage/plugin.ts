@@ -21,6 +21,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { CommandIds } from '../commandids';
 import { servedNotebook } from '../served';
 import { RUN_ARGS, runIdOf } from '../commands';
+import { showPage } from '../rendering/place';
 import { IMlopsModel, IRunPageTracker } from '../tokens';
 import { textOf } from '../values';
 import type { IRunActions } from './view';
@@ -69,7 +70,7 @@ export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
         actions: actionsOf(commands, model, trans, runId)
       });
       await tracker.add(page);
-      shell.add(page, 'main', { type: 'Run' });
+      showPage(shell, page, 'Run');
       return page;
     };
 
