@@ -52,9 +52,12 @@ export default tseslint.config(
         {
           ignoreImports: [
             '../actions/edit',
+            '../api',
             '../actions/notebooks',
             '../actions/stop',
             '../commands',
+            './livefeed',
+            './notebookchips',
             './sidebar',
             './statusitem',
             './store'

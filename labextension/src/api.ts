@@ -1,3 +1,4 @@
+import { type IDatasetInput, PageApi } from './pageapi';
 import type { IRequester } from './request';
 
 export type RunStatus =
@@ -52,6 +53,8 @@ export interface IRun {
   params: Record<string, string>;
   metrics: IMetric[];
   tags: Record<string, string>;
+  inputs?: { datasets: IDatasetInput[]; models: string[] };
+  outputs?: { model_id: string; step: number }[];
 }
 
 export interface IRunSearch {
@@ -100,6 +103,13 @@ export interface ICell {
   duration_ms: number;
   outcome: 'ok' | 'error' | 'interrupted' | 'running';
   error: string | null;
+  reads?: string[];
+  writes?: string[];
+  /** Bytes that the kernel held at most meanwhile. */
+  peak_memory?: number | null;
+  /** A short text of what the cell showed. */
+  outputs?: string | null;
+  products?: { kind: string; name: string }[];
 }
 
 export interface IArtifact {
@@ -140,7 +150,12 @@ const ROOT = 'api/v1';
  * The REST API of the server extension, one method per route.
  */
 export class Api {
-  constructor(private readonly _http: IRequester) {}
+  constructor(private readonly _http: IRequester) {
+    this.pages = new PageApi(_http);
+  }
+
+  /** The routes that the pages of runs, models and comparisons need. */
+  readonly pages: PageApi;
 
   status(): Promise<IStatus> {
     return this._http.json(`${ROOT}/status`);
@@ -170,15 +185,25 @@ export class Api {
     return answer.run;
   }
 
-  /** The metrics of a run thinned for charts; all, or only the one of `key`. */
+  /**
+   * Metrics of a run, thinned for charts.
+   *
+   * @param steps only what lies between, both included
+   */
   async series(
     runId: string,
+    keys: readonly string[],
     maxPoints = 1000,
-    key?: string
+    steps: readonly [number, number] | null = null
   ): Promise<ISeries[]> {
-    const only = key === undefined ? '' : `&key=${encodeURIComponent(key)}`;
+    const query = new URLSearchParams(keys.map(key => ['key', key]));
+    query.append('max_points', String(maxPoints));
+    if (steps) {
+      query.append('start_step', String(steps[0]));
+      query.append('end_step', String(steps[1]));
+    }
     const answer = await this._http.json<{ series: ISeries[] }>(
-      `${runPath(runId)}/series?max_points=${maxPoints}${only}`
+      `${runPath(runId)}/series?${query.toString()}`
     );
     return answer.series;
   }

@@ -29,5 +29,8 @@ export const CommandIds = {
   /** `{ name: string }` */
   openModel: 'mlops-nb:open-model',
   /** `{ path: string, cell_id: string }`, the path below the server's root. */
-  goToCell: 'mlops-nb:go-to-cell'
+  goToCell: 'mlops-nb:go-to-cell',
+  /** `{ path, runId }`: the run whose results stand at the cells. */
+  showInNotebook: 'mlops-nb:show-in-notebook',
+  toggleChips: 'mlops-nb:toggle-chips'
 } as const;

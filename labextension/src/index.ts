@@ -1,4 +1,7 @@
+import { chipsPlugin } from './chips/plugin';
+import { comparePagePlugin } from './comparepage/plugin';
 import { modelPlugin } from './model/plugin';
+import { modelPagePlugin } from './modelpage/plugin';
 import { runPagePlugin } from './runpage/plugin';
 import { settingsPlugin } from './settingsplugin';
 import { extrasPlugin } from './sidebar/extrasplugin';
@@ -10,5 +13,8 @@ export default [
   modelPlugin,
   sidebarPlugin,
   extrasPlugin,
-  runPagePlugin
+  runPagePlugin,
+  comparePagePlugin,
+  modelPagePlugin,
+  chipsPlugin
 ];

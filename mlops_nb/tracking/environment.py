@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from mlops_nb import config
 from mlops_nb.core.redaction import Redactor
+from mlops_nb.core.run_environment import CHANGES_FILE, TAG_REPOSITORY
 from mlops_nb.core.run_folders import ENVIRONMENT_FILE, REQUIREMENTS_FILE
 from mlops_nb.tracking import capture
 from mlops_nb.tracking.system import Gpus
@@ -27,12 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mlops_nb")
 
-CHANGES_FILE = "code/changes.diff"
 TAG_PYTHON = "mlops.python"
 TAG_ENVIRONMENT = "mlops.environment"
 TAG_CHANGES = "mlops.git.changes"
 TAG_GPU = "mlops.gpu"
-TAG_REPOSITORY = "mlflow.source.git.repoURL"
 
 _PIECE = 32_000
 _KEY_BEGINS, _KEY_ENDS = "-----BEGIN ", "-----END "

@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nbformat
 import requests
@@ -50,11 +51,19 @@ class LabServer:
         home: An empty folder for everything else that it writes.
         with_server_extension: Whether the server half of the extension is enabled.
         prepare: Called with the project before the server starts.
+        options: Traits of the server by name; they go before those of the tests.
     """
 
     def __init__(
-        self, project: Path, home: Path, *, with_server_extension: bool = True, prepare: Callable[[Path], None] | None = None
+        self,
+        project: Path,
+        home: Path,
+        *,
+        with_server_extension: bool = True,
+        prepare: Callable[[Path], None] | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
+        self._options = dict(options or {})
         if not (LABEXTENSION / "package.json").exists():
             raise RuntimeError("The JupyterLab extension is not built: run `jlpm install && jlpm build` in labextension/.")
         self.project = project
@@ -75,6 +84,7 @@ class LabServer:
             "ServerApp.jpserver_extensions": repr({"mlops_nb_server": self._with_server_extension}),
             "IdentityProvider.token": TOKEN,
             "LabApp.expose_app_in_browser": "True",
+            **self._options,
         }
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *(f"--{k}={v}" for k, v in options.items())]
         with self.log_file.open("ab") as log:
@@ -90,7 +100,7 @@ class LabServer:
     def restart(self) -> None:
         """End the server and start it again where it was."""
         self.stop()
-        port = self.url.rstrip("/").rpartition(":")[2]
+        port = str(urlsplit(self.url).port)
         assert self._start(port) == self.url
 
     def request(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
@@ -153,7 +163,7 @@ class LabServer:
         while time.monotonic() < deadline and self.process.poll() is None:
             # The file names the port that this very process has bound; it listens a moment later.
             if info.exists() and (text := info.read_text()).rstrip().endswith("}") and _listens(port := json.loads(text)["port"]):
-                return f"http://127.0.0.1:{port}/"
+                return f"http://127.0.0.1:{port}{json.loads(text)['base_url']}"
             time.sleep(0.05)
         raise RuntimeError(f"JupyterLab did not start:\n{self.log_file.read_text(errors='replace')}")
 

@@ -93,7 +93,7 @@ def draw(output: Path, theme: str, sidebar: Path | None = None) -> None:
             expect(running).to_contain_text("val_acc", timeout=60_000)
             running.click()
             lab.run_page.get_by_role("tab", name="Metrics").click()
-            expect(lab.run_page.get_by_role("img", name="val_acc: 40 values").locator("canvas")).to_be_visible(timeout=30_000)
+            expect(lab.run_page.get_by_role("application", name="val_acc: 40 values").locator("canvas")).to_be_visible(timeout=30_000)
             page.mouse.move(900, 740)
             output.parent.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=output)

@@ -1,9 +1,17 @@
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { Api, IArtifact, ICell, IRun, ISeries } from '../api';
+import type { Api, IArtifact, ICell, IRun, IRunPatch } from '../api';
+import type {
+  IComparison,
+  IEnvironment,
+  IModelDescription,
+  IProvenance,
+  ResultName
+} from '../pageapi';
 import { messageOf } from '../request';
 import type { IRunChange, RunRecords } from './records';
 import type { Phase } from './runlist';
+import { SeriesStore } from './series';
 
 /** One part of a run page: its state and, once read, its value. */
 export interface ILoadable<T> {
@@ -13,14 +21,24 @@ export interface ILoadable<T> {
   error: string | null;
 }
 
-export type DetailPart = 'series' | 'cells' | 'artifacts';
+/** The parts of a run, and what each of them is. */
+export interface IDetailParts {
+  cells: ICell[];
+  artifacts: IArtifact[];
+  environment: IEnvironment;
+  models: IModelDescription[];
+  /** What changed since the attempt before; `null` without one. */
+  progress: IComparison | null;
+}
+
+export type DetailPart = keyof IDetailParts;
 
 /** Between two reads of the same run, so that fast logging costs little. */
 const QUIET_MS = 400;
 
 /**
  * Everything about one run, read when a view asks for it and again whenever the
- * run changes.
+ * run changes, but not while nobody sees it.
  */
 export class RunDetail implements IDisposable {
   constructor(
@@ -28,8 +46,13 @@ export class RunDetail implements IDisposable {
     private readonly _api: Api,
     readonly runId: string
   ) {
+    this.series = new SeriesStore(_api, runId);
+    this.series.changed.connect(this._emit, this);
     _records.changed.connect(this._onRunChanged, this);
   }
+
+  /** The metrics, for charts. */
+  readonly series: SeriesStore;
 
   get changed(): ISignal<this, void> {
     return this._changed;
@@ -48,29 +71,26 @@ export class RunDetail implements IDisposable {
     return this._error;
   }
 
-  get series(): ILoadable<ISeries[]> {
-    return this._series;
+  /** A part as it was last read. */
+  part<P extends DetailPart>(part: P): ILoadable<IDetailParts[P]> {
+    return this._parts[part];
   }
 
-  get cells(): ILoadable<ICell[]> {
-    return this._cells;
-  }
-
-  get artifacts(): ILoadable<IArtifact[]> {
-    return this._artifacts;
+  /** Whether somebody sees the run; while nobody does, nothing is read. */
+  setActive(isActive: boolean): void {
+    this._isActive = isActive;
+    if (isActive && this._isStale) {
+      this._isStale = false;
+      this._reads = this._reads.then(() => this._readParts());
+    }
   }
 
   /** Read the run itself, and again every part that a view has asked for. */
-  async load(): Promise<void> {
-    try {
-      const run = await this._api.run(this.runId);
-      this._error = null;
-      this._records.merge([run]);
-    } catch (error) {
-      this._error = messageOf(error);
-    }
-    this._emit();
-    await this._readParts();
+  load(): Promise<void> {
+    this._loading ??= this._load().finally(() => {
+      this._loading = null;
+    });
+    return this._loading;
   }
 
   /** Ask for a part; it stays current from now on. */
@@ -86,6 +106,20 @@ export class RunDetail implements IDisposable {
     await this._read(part);
   }
 
+  /** Which executions explain a result. */
+  provenance(result: ResultName): Promise<IProvenance> {
+    return this._api.pages.provenance(this.runId, result);
+  }
+
+  /** Change the run; rejects with an `ApiError`. A tag that is null goes. */
+  async patch(
+    patch: Omit<IRunPatch, 'tags'> & { tags?: Record<string, string | null> }
+  ): Promise<void> {
+    const run = await this._api.patchRun(this.runId, patch);
+    this._records.merge([run]);
+    this._emit();
+  }
+
   artifactUrl(path: string): string {
     return this._api.artifactUrl(this.runId, path);
   }
@@ -99,12 +133,29 @@ export class RunDetail implements IDisposable {
       this._isDisposed = true;
       window.clearTimeout(this._timer ?? undefined);
       this._records.changed.disconnect(this._onRunChanged, this);
+      this.series.dispose();
       Signal.clearData(this);
     }
   }
 
+  private async _load(): Promise<void> {
+    try {
+      const run = await this._api.run(this.runId);
+      this._error = null;
+      this._records.merge([run]);
+    } catch (error) {
+      this._error = messageOf(error);
+    }
+    this._emit();
+    await this._readParts();
+  }
+
   private _onRunChanged(_: RunRecords, { run, previous }: IRunChange): void {
     if (run.run_id !== this.runId) {
+      return;
+    }
+    if (!this._isActive) {
+      this._isStale = true;
       return;
     }
     this._emit();
@@ -117,36 +168,62 @@ export class RunDetail implements IDisposable {
   }
 
   private async _readParts(): Promise<void> {
-    await Promise.all([...this._needed].map(part => this._read(part)));
+    this._emit();
+    await Promise.all([
+      this.series.refresh(),
+      ...[...this._needed].map(part => this._read(part))
+    ]);
   }
 
   private async _read(part: DetailPart): Promise<void> {
-    if (part === 'series') {
-      await this._fill(this._series, () => this._api.series(this.runId));
-    } else if (part === 'cells') {
-      await this._fill(this._cells, () => this._api.cells(this.runId));
-    } else {
-      await this._fill(this._artifacts, () => this._api.artifacts(this.runId));
-    }
-  }
-
-  private async _fill<T>(
-    part: ILoadable<T>,
-    read: () => Promise<T>
-  ): Promise<void> {
-    if (part.value === null) {
-      part.phase = 'loading';
+    const state = this._parts[part] as ILoadable<unknown>;
+    if (state.value === null) {
+      state.phase = 'loading';
       this._emit();
     }
     try {
-      part.value = await read();
-      part.phase = 'ready';
-      part.error = null;
+      state.value = await this._fetch(part);
+      state.phase = 'ready';
+      state.error = null;
     } catch (error) {
-      part.phase = 'error';
-      part.error = messageOf(error);
+      state.phase = 'error';
+      state.error = messageOf(error);
     }
     this._emit();
+  }
+
+  private _fetch(part: DetailPart): Promise<unknown> {
+    const { _api: api, runId } = this;
+    const reads: Record<DetailPart, () => Promise<unknown>> = {
+      cells: () => api.cells(runId),
+      artifacts: () => api.artifacts(runId),
+      environment: () => api.pages.environment(runId),
+      models: () => api.pages.models(runId),
+      progress: () => this._progress()
+    };
+    return reads[part]();
+  }
+
+  /** What changed since the attempt before this one in its series. */
+  private async _progress(): Promise<IComparison | null> {
+    const { run } = this;
+    const series = run?.tags['mlops.series'];
+    if (!run || series === undefined) {
+      return null;
+    }
+    const quoted = `'${series.replaceAll("'", "''")}'`;
+    const { runs } = await this._api.searchRuns({
+      experiment_ids: [run.experiment_id],
+      query:
+        `tags.\`mlops.series\` = ${quoted}` +
+        ` and attributes.start_time < ${run.start_time}`,
+      order_by: ['attributes.start_time DESC'],
+      max_results: 1
+    });
+    const before = runs[0]?.run_id;
+    return before === undefined
+      ? null
+      : this._api.pages.compare([before, this.runId], ['metrics', 'params']);
   }
 
   private _emit(): void {
@@ -157,12 +234,19 @@ export class RunDetail implements IDisposable {
 
   private readonly _changed = new Signal<this, void>(this);
   private readonly _needed = new Set<DetailPart>();
-  private readonly _series = unread<ISeries[]>();
-  private readonly _cells = unread<ICell[]>();
-  private readonly _artifacts = unread<IArtifact[]>();
+  private readonly _parts: { [P in DetailPart]: ILoadable<IDetailParts[P]> } = {
+    cells: unread(),
+    artifacts: unread(),
+    environment: unread(),
+    models: unread(),
+    progress: unread()
+  };
   private _isDisposed = false;
+  private _isActive = true;
+  private _isStale = false;
   private _error: string | null = null;
   private _timer: number | null = null;
+  private _loading: Promise<void> | null = null;
   private _reads: Promise<void> = Promise.resolve();
 }
 

@@ -1,6 +1,7 @@
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 import type { Api, ICell, IExperiment, IRun, IRunPatch, IStatus } from '../api';
+import type { PageApi } from '../pageapi';
 import { RunDetail } from './detail';
 import { type IScope, ProjectRuns } from './project';
 import { type IRunChange, isLive, RunRecords } from './records';
@@ -61,6 +62,16 @@ export class StoreModel implements IDisposable {
       void this.pull();
     }
   });
+
+  /** What the models of pages ask the server. */
+  get pages(): PageApi {
+    return this._api.pages;
+  }
+
+  /** The revision of the store up to which everything is known. */
+  get revision(): number {
+    return this._sync.revision;
+  }
 
   /** Emitted when anything that a list shows has changed. */
   get changed(): ISignal<this, void> {

@@ -76,7 +76,7 @@ export class Trails {
 
   private async _readPast(runId: string, trail: ITraced): Promise<void> {
     try {
-      const [series] = await this._api.series(runId, KEPT, trail.key);
+      const [series] = await this._api.series(runId, [trail.key], KEPT);
       const past = series?.points.map(([, , value]) => toNumber(value)) ?? [];
       trail.values = [...past, ...trail.values].slice(-KEPT);
       this._changed();

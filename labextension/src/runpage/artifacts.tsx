@@ -1,51 +1,46 @@
 import { Button } from '@jupyterlab/ui-components';
 import React, { useEffect, useState } from 'react';
 import type { IArtifact } from '../api';
-import { Empty, Failed, Loading, Snippet } from '../components/states';
 import { useTrans } from '../components/trans';
 import { formatSize } from '../format';
 import type { RunDetail } from '../model';
+import { matches, NameFilter } from './parts';
 import { Preview } from './preview';
 
+/** More files than this get a filter. */
+const FEW = 12;
+const MOST = 500;
+
 /** The files of the run, and a look into the chosen one. */
-export function Artifacts(props: { detail: RunDetail }): React.JSX.Element {
-  const { detail } = props;
+export function Artifacts(props: {
+  detail: RunDetail;
+  files: readonly IArtifact[];
+  /** The file to choose. */
+  target: string | null;
+}): React.JSX.Element {
+  const { detail, files, target } = props;
   const trans = useTrans();
-  const [chosen, setChosen] = useState<string | null>(null);
+  const [chosen, setChosen] = useState<string | null>(target);
+  const [text, setText] = useState('');
   useEffect(() => {
-    detail.need('artifacts');
-  }, [detail]);
-  const { phase, value, error } = detail.artifacts;
-  if (phase === 'error') {
-    return (
-      <Failed
-        what={trans.__('Could not read the artifacts.')}
-        error={error}
-        retry={() => {
-          void detail.retry('artifacts');
-        }}
-      />
-    );
-  }
-  if (value === null) {
-    return <Loading label={trans.__('Loading the artifacts…')} />;
-  }
-  if (value.length === 0) {
-    return (
-      <Empty>
-        <strong>{trans.__('No files yet.')}</strong>
-        <span>{trans.__('Keep one with the run:')}</span>
-        <Snippet code="%track file figure.png" />
-      </Empty>
-    );
-  }
-  const current = value.find(file => file.path === chosen) ?? null;
+    setChosen(target);
+  }, [target]);
+  const current = files.find(file => file.path === chosen) ?? null;
+  const shown = files
+    .filter(file => matches(file.path, text))
+    .sort((a, b) => a.path.localeCompare(b.path));
   return (
     <div className="mlops-nb-artifacts">
-      <ul className="mlops-nb-files" aria-label={trans.__('Files')}>
-        {[...value]
-          .sort((a, b) => a.path.localeCompare(b.path))
-          .map(file => (
+      <div className="mlops-nb-files">
+        {files.length > FEW && (
+          <NameFilter
+            text={text}
+            set={setText}
+            label={trans.__('Filter files')}
+          />
+        )}
+        <ul aria-label={trans.__('Files')}>
+          {shown.slice(0, MOST).map(file => (
             <li key={file.path}>
               <FileButton
                 file={file}
@@ -54,8 +49,14 @@ export function Artifacts(props: { detail: RunDetail }): React.JSX.Element {
               />
             </li>
           ))}
-      </ul>
-      <div className="mlops-nb-preview" aria-live="polite">
+        </ul>
+        {shown.length > MOST && (
+          <p className="mlops-nb-none">
+            {trans.__('and %1 more', shown.length - MOST)}
+          </p>
+        )}
+      </div>
+      <div className="mlops-nb-preview">
         {current ? (
           <Preview key={current.path} detail={detail} file={current} />
         ) : (

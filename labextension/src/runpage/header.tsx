@@ -19,6 +19,9 @@ export function RunHeader(props: {
   now: number;
   rename: () => void;
   remove: () => void;
+  /** Show the results of the run at the cells of its notebook. */
+  showInNotebook: (() => void) | null;
+  openRun: (runId: string) => void;
 }): React.JSX.Element {
   const { run, experiment, now } = props;
   const trans = useTrans();
@@ -26,7 +29,8 @@ export function RunHeader(props: {
   const notebook = run.tags['mlops.notebook'];
   const source = run.tags['mlflow.source.name'];
   const parent = run.tags['mlflow.parentRunId'];
-  const note = run.tags['mlflow.note.content'];
+  const grade = run.tags['mlops.hygiene'];
+  const verified = run.tags['mlops.verified'];
   const attempt = run.tags['mlops.attempt'];
   return (
     <header className="mlops-nb-run-header">
@@ -39,7 +43,26 @@ export function RunHeader(props: {
             {trans.__('attempt %1', attempt)}
           </span>
         )}
+        {grade !== undefined && <Grade grade={grade} />}
+        {verified !== undefined && (
+          <span
+            className="mlops-nb-badge"
+            title={trans.__('Whether a fresh kernel gave the same metrics.')}
+          >
+            {verified === 'true'
+              ? trans.__('✓ verified')
+              : trans.__('✗ not reproduced')}
+          </span>
+        )}
         <span className="mlops-nb-actions">
+          {props.showInNotebook && (
+            <Button
+              className="jp-mod-styled jp-mod-minimal"
+              onClick={props.showInNotebook}
+            >
+              {trans.__('Show in notebook')}
+            </Button>
+          )}
           <Button
             className="jp-mod-styled jp-mod-minimal"
             onClick={props.rename}
@@ -81,7 +104,15 @@ export function RunHeader(props: {
         )}
         {parent !== undefined && (
           <Fact name={trans.__('Parent')}>
-            <code>{parent.slice(0, 8)}</code>
+            <button
+              type="button"
+              className="mlops-nb-link"
+              onClick={() => {
+                props.openRun(parent);
+              }}
+            >
+              <code>{parent.slice(0, 8)}</code>
+            </button>
           </Fact>
         )}
         <Fact name={trans.__('Run id')}>
@@ -89,12 +120,32 @@ export function RunHeader(props: {
           <CopyButton text={run.run_id} label={trans.__('Copy the run id')} />
         </Fact>
       </dl>
-      {note !== undefined && note !== '' && (
-        <p className="mlops-nb-note" dir="auto">
-          {note}
-        </p>
-      )}
     </header>
+  );
+}
+
+/** How the run's cells stand to the notebook. */
+function Grade(props: { grade: string }): React.JSX.Element {
+  const trans = useTrans();
+  const grades: Partial<Record<string, [string, string]>> = {
+    linear: [
+      trans.__('✓ linear'),
+      trans.__('The notebook, run from top to bottom, does the same.')
+    ],
+    reordered: [
+      trans.__('⚠ reordered'),
+      trans.__('It works in the order in which the cells ran.')
+    ],
+    unsaved: [
+      trans.__('⚠ unsaved'),
+      trans.__('It needs a version of a cell that the notebook has no more.')
+    ]
+  };
+  const [word, meaning] = grades[props.grade] ?? [props.grade, ''];
+  return (
+    <span className="mlops-nb-badge" title={meaning}>
+      {word}
+    </span>
   );
 }
 

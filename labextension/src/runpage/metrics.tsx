@@ -1,39 +1,61 @@
-import React, { useEffect, useState } from 'react';
-import type { ISeries } from '../api';
-import { Empty, Failed, Loading, Snippet } from '../components/states';
+import React, { useMemo, useState } from 'react';
+import type { ICell, IRun, Point } from '../api';
+import { DEFAULT_OPTIONS, type ICurveOptions } from '../charts/curves';
+import { ChartOptions } from '../charts/options';
+import type { IMark } from '../charts/plotoptions';
+import { Empty, Snippet } from '../components/states';
 import { useTrans } from '../components/trans';
-import { formatValue } from '../format';
 import type { RunDetail } from '../model';
-import { Chart } from './chart';
-import { toChart } from './chartdata';
+import { promptOf } from './cells';
+import { MetricCard } from './metriccard';
+import { matches, NameFilter } from './parts';
+
+export const SYSTEM = 'system/';
+
+/** More names than this get a filter. */
+const FEW = 8;
 
 /** One chart for each metric; a single value is a number, not a chart. */
 export function Metrics(props: {
   detail: RunDetail;
+  run: IRun;
+  cells: readonly ICell[];
   theme: number;
+  /** The metric to scroll to. */
+  target: string | null;
+  /** Whether to show what was measured of the machine, over time. */
+  isSystem?: boolean;
+  goToCell: ((cell: ICell) => void) | null;
 }): React.JSX.Element {
-  const { detail, theme } = props;
+  const { run, cells, isSystem = false } = props;
   const trans = useTrans();
-  const [isLog, setLog] = useState(false);
-  useEffect(() => {
-    detail.need('series');
-  }, [detail]);
-  const { phase, value, error } = detail.series;
-  if (phase === 'error') {
-    return (
-      <Failed
-        what={trans.__('Could not read the metrics.')}
-        error={error}
-        retry={() => {
-          void detail.retry('series');
-        }}
-      />
-    );
-  }
-  if (value === null) {
-    return <Loading label={trans.__('Loading the metrics…')} />;
-  }
-  if (value.length === 0) {
+  const [options, setOptions] = useState<ICurveOptions>({
+    ...DEFAULT_OPTIONS,
+    axis: isSystem ? 'relative' : 'step'
+  });
+  const [text, setText] = useState('');
+  const keys = run.metrics
+    .map(metric => metric.key)
+    .filter(key => key.startsWith(SYSTEM) === isSystem)
+    .sort((a, b) => a.localeCompare(b));
+  const shown = keys.filter(key => matches(key, text));
+  const marks = useMemo(
+    () =>
+      isSystem && options.axis !== 'step'
+        ? cellMarks(cells, options.axis === 'time' ? 0 : run.start_time)
+        : NO_MARKS,
+    [isSystem, options.axis, cells, run.start_time]
+  );
+  const goTo = props.goToCell;
+  const pick = goTo
+    ? (key: string, point: Point) => {
+        const cell = cellOf(run, cells, key, point);
+        if (cell) {
+          goTo(cell);
+        }
+      }
+    : null;
+  if (keys.length === 0) {
     return (
       <Empty>
         <strong>{trans.__('No metrics yet.')}</strong>
@@ -44,25 +66,32 @@ export function Metrics(props: {
   }
   return (
     <>
-      <div className="mlops-nb-chart-options">
-        <label>
-          <input
-            type="checkbox"
-            checked={isLog}
-            onChange={event => {
-              setLog(event.target.checked);
-            }}
+      <ChartOptions options={options} set={setOptions}>
+        {keys.length > FEW && (
+          <NameFilter
+            text={text}
+            set={setText}
+            label={trans.__('Filter metrics')}
           />
-          {trans.__('Log scale')}
-        </label>
-      </div>
+        )}
+      </ChartOptions>
+      {shown.length === 0 && (
+        <p className="mlops-nb-none">
+          {trans.__('No metric has that in its name.')}
+        </p>
+      )}
       <div className="mlops-nb-charts">
-        {value.map(series => (
+        {shown.map(key => (
           <MetricCard
-            key={series.key}
-            series={series}
-            isLog={isLog}
-            theme={theme}
+            key={key}
+            metricKey={key}
+            series={props.detail.series}
+            options={options}
+            start={run.start_time}
+            theme={props.theme}
+            marks={marks}
+            isTarget={key === props.target}
+            pick={pick}
           />
         ))}
       </div>
@@ -70,50 +99,36 @@ export function Metrics(props: {
   );
 }
 
-function MetricCard(props: {
-  series: ISeries;
-  isLog: boolean;
-  theme: number;
-}): React.JSX.Element {
-  const { series, isLog, theme } = props;
-  const trans = useTrans();
-  const last = series.points[series.points.length - 1];
-  const data = toChart(series, isLog);
-  const isSingle = series.points.length < 2;
-  const facts = [
-    trans._n('%1 value', '%1 values', series.total),
-    ...(data.min === null || data.max === null
-      ? []
-      : [
-          trans.__('min %1', formatValue(data.min)),
-          trans.__('max %1', formatValue(data.max))
-        ])
-  ];
+const NO_MARKS: readonly IMark[] = [];
+
+/** Where each cell began, with its number. */
+function cellMarks(cells: readonly ICell[], zero: number): IMark[] {
+  return cells.map(cell => ({
+    x: (cell.started - zero) / 1000,
+    text: promptOf(cell)
+  }));
+}
+
+/**
+ * The execution that logged a point: the one that ran at that moment; of the
+ * newest value the run knows it.
+ */
+export function cellOf(
+  run: IRun,
+  cells: readonly ICell[],
+  key: string,
+  [step, time]: Point
+): ICell | null {
+  const newest = run.metrics.find(metric => metric.key === key);
+  if (newest?.step === step && newest.timestamp === time) {
+    return cells.find(cell => cell.index === newest.cell) ?? null;
+  }
   return (
-    <figure
-      className={isSingle ? 'mlops-nb-card mlops-nb-single' : 'mlops-nb-card'}
-    >
-      <figcaption>
-        <span className="mlops-nb-card-name" title={series.key} dir="auto">
-          {series.key}
-        </span>
-        {!isSingle && last && (
-          <b className="mlops-nb-card-last">{formatValue(last[2])}</b>
-        )}
-      </figcaption>
-      {isSingle ? (
-        <p className="mlops-nb-big">{last ? formatValue(last[2]) : '–'}</p>
-      ) : (
-        <>
-          <Chart
-            data={data}
-            isLog={isLog}
-            theme={theme}
-            label={`${series.key}: ${facts.join(', ')}`}
-          />
-          <p className="mlops-nb-card-facts">{facts.join(' · ')}</p>
-        </>
-      )}
-    </figure>
+    cells.findLast(
+      cell =>
+        cell.started <= time &&
+        (cell.outcome === 'running' ||
+          time <= cell.started + cell.duration_ms + 1)
+    ) ?? null
   );
 }

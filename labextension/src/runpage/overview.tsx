@@ -2,60 +2,80 @@ import React from 'react';
 import type { ICell, IRun } from '../api';
 import { useTrans } from '../components/trans';
 import { formatTime, formatValue, isSystemTag } from '../format';
+import type { RunDetail } from '../model';
 import { promptOf } from './cells';
+import { SYSTEM } from './metrics';
+import { Note, Tags } from './notes';
+import { PairTable } from './parts';
+import { Progress } from './progress';
 
 const EXAMPLE = '%track log acc=0.9';
+const NOTE = 'mlflow.note.content';
 
-/** The latest values, the params and the tags. */
-export function Overview(props: {
+export interface IOverviewProps {
+  detail: RunDetail;
   run: IRun;
   cells: readonly ICell[];
   showCell: (index: number) => void;
-}): React.JSX.Element {
-  const { run } = props;
+  showMetric: (key: string) => void;
+  compare: (runIds: string[]) => void;
+}
+
+/** The latest values, what changed since the attempt before, params and tags. */
+export function Overview(props: IOverviewProps): React.JSX.Element {
+  const { detail, run } = props;
   const trans = useTrans();
   const tags = Object.entries(run.tags);
   const system = tags.filter(([key]) => isSystemTag(key));
+  const params = Object.entries(run.params);
   return (
-    <div className="mlops-nb-overview">
-      <section>
-        <h2>{trans.__('Metrics')}</h2>
-        {run.metrics.length === 0 ? (
-          <p className="mlops-nb-none">
-            {trans.__('None logged. Try')} <code>{EXAMPLE}</code>
-          </p>
-        ) : (
-          <MetricTable {...props} />
+    <>
+      <Note
+        note={run.tags[NOTE] ?? ''}
+        save={note => detail.patch({ tags: { [NOTE]: note } })}
+      />
+      <Progress detail={detail} run={run} compare={props.compare} />
+      <div className="mlops-nb-overview">
+        <section>
+          <h2>{trans.__('Metrics')}</h2>
+          {run.metrics.every(metric => metric.key.startsWith(SYSTEM)) ? (
+            <p className="mlops-nb-none">
+              {trans.__('None logged. Try')} <code>{EXAMPLE}</code>
+            </p>
+          ) : (
+            <MetricTable {...props} />
+          )}
+        </section>
+        {params.length > 0 && (
+          <section>
+            <h2>{trans.__('Params')}</h2>
+            <PairTable pairs={params} label={trans.__('Params')} />
+          </section>
         )}
-      </section>
-      <section>
-        <h2>{trans.__('Params')}</h2>
-        <PairTable pairs={Object.entries(run.params)} />
-      </section>
-      <section>
-        <h2>{trans.__('Tags')}</h2>
-        <PairTable pairs={tags.filter(([key]) => !isSystemTag(key))} />
-        {system.length > 0 && (
-          <details>
-            <summary>
-              {trans._n('%1 system tag', '%1 system tags', system.length)}
-            </summary>
-            <PairTable pairs={system} />
-          </details>
-        )}
-      </section>
-    </div>
+        <section>
+          <h2>{trans.__('Tags')}</h2>
+          <Tags
+            tags={tags.filter(([key]) => !isSystemTag(key))}
+            change={change => detail.patch({ tags: change })}
+          />
+          {system.length > 0 && (
+            <details>
+              <summary>
+                {trans._n('%1 system tag', '%1 system tags', system.length)}
+              </summary>
+              <PairTable pairs={system} label={trans.__('System tags')} />
+            </details>
+          )}
+        </section>
+      </div>
+    </>
   );
 }
 
-function MetricTable(props: {
-  run: IRun;
-  cells: readonly ICell[];
-  showCell: (index: number) => void;
-}): React.JSX.Element {
+function MetricTable(props: IOverviewProps): React.JSX.Element {
   const trans = useTrans();
   return (
-    <table className="mlops-nb-table">
+    <table className="mlops-nb-table" aria-label={trans.__('Metrics')}>
       <thead>
         <tr>
           <th scope="col">{trans.__('Metric')}</th>
@@ -71,24 +91,34 @@ function MetricTable(props: {
         </tr>
       </thead>
       <tbody>
-        {props.run.metrics.map(metric => (
-          <tr key={metric.key} title={formatTime(metric.timestamp)}>
-            <th scope="row" dir="auto">
-              {metric.key}
-            </th>
-            <td className="mlops-nb-num" title={String(metric.value)}>
-              {formatValue(metric.value)}
-            </td>
-            <td className="mlops-nb-num">{metric.step}</td>
-            <td className="mlops-nb-num">
-              <CellLink
-                index={metric.cell}
-                cells={props.cells}
-                show={props.showCell}
-              />
-            </td>
-          </tr>
-        ))}
+        {props.run.metrics
+          .filter(metric => !metric.key.startsWith(SYSTEM))
+          .map(metric => (
+            <tr key={metric.key} title={formatTime(metric.timestamp)}>
+              <th scope="row" dir="auto">
+                <button
+                  type="button"
+                  className="mlops-nb-link"
+                  onClick={() => {
+                    props.showMetric(metric.key);
+                  }}
+                >
+                  {metric.key}
+                </button>
+              </th>
+              <td className="mlops-nb-num" title={String(metric.value)}>
+                {formatValue(metric.value)}
+              </td>
+              <td className="mlops-nb-num">{metric.step.toLocaleString()}</td>
+              <td className="mlops-nb-num">
+                <CellLink
+                  index={metric.cell}
+                  cells={props.cells}
+                  show={props.showCell}
+                />
+              </td>
+            </tr>
+          ))}
       </tbody>
     </table>
   );
@@ -117,34 +147,5 @@ function CellLink(props: {
     </button>
   ) : (
     <span>–</span>
-  );
-}
-
-function PairTable(props: { pairs: [string, string][] }): React.JSX.Element {
-  const trans = useTrans();
-  if (props.pairs.length === 0) {
-    return <p className="mlops-nb-none">{trans.__('None.')}</p>;
-  }
-  return (
-    <table className="mlops-nb-table">
-      <thead className="mlops-nb-sr">
-        <tr>
-          <th scope="col">{trans.__('Name')}</th>
-          <th scope="col">{trans.__('Value')}</th>
-        </tr>
-      </thead>
-      <tbody>
-        {props.pairs
-          .sort(([a], [b]) => a.localeCompare(b))
-          .map(([key, value]) => (
-            <tr key={key}>
-              <th scope="row" dir="auto">
-                {key}
-              </th>
-              <td dir="auto">{value}</td>
-            </tr>
-          ))}
-      </tbody>
-    </table>
   );
 }

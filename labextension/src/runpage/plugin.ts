@@ -9,10 +9,22 @@ import {
   IThemeManager,
   WidgetTracker
 } from '@jupyterlab/apputils';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import {
+  ITranslator,
+  nullTranslator,
+  type TranslationBundle
+} from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { CommandIds } from '../commandids';
+import { servedNotebook } from '../served';
 import { RUN_ARGS, runIdOf } from '../commands';
+import { showPage } from '../rendering/place';
 import { IMlopsModel, IRunPageTracker } from '../tokens';
+import { textOf } from '../values';
+import type { IRunActions } from './view';
 import type { RunPage } from './widget';
 
 /**
@@ -20,18 +32,28 @@ import type { RunPage } from './widget';
  */
 export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
   id: 'mlops-nb:run-page',
-  description: 'Shows one run in the main area: values, curves, cells, files.',
+  description:
+    'Shows one run in the main area: values, curves, cells, data, files.',
   autoStart: true,
   provides: IRunPageTracker,
   requires: [IMlopsModel],
-  optional: [ITranslator, ILayoutRestorer, ICommandPalette, IThemeManager],
+  optional: [
+    ITranslator,
+    ILayoutRestorer,
+    ICommandPalette,
+    IThemeManager,
+    IEditorLanguageRegistry,
+    IRenderMimeRegistry
+  ],
   activate: (
     app: JupyterFrontEnd,
     model: IMlopsModel,
     translator: ITranslator | null,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
-    themes: IThemeManager | null
+    themes: IThemeManager | null,
+    languages: IEditorLanguageRegistry | null,
+    rendermime: IRenderMimeRegistry | null
   ): IRunPageTracker => {
     const { commands, shell } = app;
     const trans = (translator ?? nullTranslator).load('mlops_nb');
@@ -39,9 +61,16 @@ export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
 
     const addPage = async (runId: string): Promise<RunPage> => {
       const { RunPage } = await import('./widget');
-      const page = new RunPage({ model, runId, trans, commands, themes });
+      const page = new RunPage({
+        model,
+        runId,
+        trans,
+        themes,
+        rendering: { languages, rendermime },
+        actions: actionsOf(commands, model, trans, runId)
+      });
       await tracker.add(page);
-      shell.add(page, 'main', { type: 'Run' });
+      showPage(shell, page, 'Run');
       return page;
     };
 
@@ -70,6 +99,16 @@ export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
             isPalette: {
               type: 'boolean',
               description: 'Whether to ask for the run.'
+            },
+            tab: {
+              type: 'string',
+              description:
+                'The part to show: overview, metrics, params, cells, data,' +
+                ' environment, system, artifacts, models or logs.'
+            },
+            metric: {
+              type: 'string',
+              description: 'The metric to show; its tab opens.'
             }
           }
         }
@@ -83,6 +122,10 @@ export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
         const open =
           tracker.find(page => page.runId === runId) ?? (await addPage(runId));
         shell.activateById(open.id);
+        const metric = typeof args.metric === 'string' ? args.metric : null;
+        if (metric !== null || typeof args.tab === 'string') {
+          open.content.go({ tab: textOf(args.tab, 'metrics'), metric });
+        }
       }
     });
     palette?.addItem({
@@ -101,3 +144,44 @@ export const runPagePlugin: JupyterFrontEndPlugin<IRunPageTracker> = {
     return tracker;
   }
 };
+
+/** What a page has done by others: each of them is a command. */
+function actionsOf(
+  commands: CommandRegistry,
+  model: IMlopsModel,
+  trans: TranslationBundle,
+  runId: string
+): IRunActions {
+  const execute = (id: string, args: ReadonlyPartialJSONObject) => {
+    void commands.execute(id, args);
+  };
+  return {
+    rename: () => {
+      execute(CommandIds.renameRun, { runId });
+    },
+    remove: () => {
+      execute(CommandIds.deleteRun, { runId });
+    },
+    restore: () => {
+      execute(CommandIds.restoreRun, { runId });
+    },
+    openRun: other => {
+      execute(CommandIds.openRun, { runId: other });
+    },
+    compare: run_ids => {
+      execute(CommandIds.openCompare, { run_ids });
+    },
+    goToCell: (notebook, { cell_id, source }) => {
+      const path = servedNotebook(model, notebook, trans);
+      if (path !== null) {
+        execute(CommandIds.goToCell, { path, cell_id, source });
+      }
+    },
+    showInNotebook: notebook => {
+      const path = servedNotebook(model, notebook, trans);
+      if (path !== null) {
+        execute(CommandIds.showInNotebook, { path, runId });
+      }
+    }
+  };
+}

@@ -5,12 +5,15 @@ import { useTrans } from '../components/trans';
 import { formatSize } from '../format';
 import type { RunDetail } from '../model';
 import { messageOf } from '../request';
+import { Code } from '../rendering/code';
+import { JsonPreview, NotebookPreview, TextTable } from './previews';
 import { dataUrl, previewKind } from './previewkind';
 
 type Content =
   | { kind: 'loading' }
   | { kind: 'error'; message: string }
-  | { kind: 'text'; text: string }
+  | { kind: 'text' | 'json' | 'notebook'; text: string }
+  | { kind: 'table'; text: string; delimiter: string }
   | { kind: 'image'; url: string };
 
 /**
@@ -35,8 +38,8 @@ export function Preview(props: {
     let blobUrl: string | null = null;
     const read = async (): Promise<Content> => {
       const bytes = await detail.artifactBytes(file.path);
-      if (kind.kind === 'text') {
-        return { kind: 'text', text: new TextDecoder().decode(bytes) };
+      if (kind.kind !== 'image') {
+        return { ...kind, text: new TextDecoder().decode(bytes) };
       }
       if (kind.isActive) {
         return { kind: 'image', url: dataUrl(bytes, kind.type) };
@@ -111,11 +114,13 @@ function PreviewContent(props: {
       );
     case 'image':
       return <img src={content.url} alt={name} />;
+    case 'table':
+      return <TextTable {...content} name={name} />;
+    case 'json':
+      return <JsonPreview text={content.text} name={name} />;
+    case 'notebook':
+      return <NotebookPreview text={content.text} name={name} />;
     case 'text':
-      return (
-        <pre tabIndex={0} aria-label={name}>
-          {content.text}
-        </pre>
-      );
+      return <Code source={content.text} label={name} language={name} />;
   }
 }

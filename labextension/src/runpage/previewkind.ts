@@ -2,7 +2,8 @@ import type { IArtifact } from '../api';
 
 /** How a file can be shown without running anything in it. */
 export type PreviewKind =
-  | { kind: 'text' }
+  | { kind: 'text' | 'json' | 'notebook' }
+  | { kind: 'table'; delimiter: string }
   | {
       kind: 'image';
       type: string;
@@ -14,6 +15,8 @@ export type PreviewKind =
     };
 
 const MAX_TEXT = 200_000;
+const MAX_TABLE = 2_000_000;
+const MAX_NOTEBOOK = 5_000_000;
 const MAX_IMAGE = 20_000_000;
 const IMAGES = new Set([
   'image/png',
@@ -28,8 +31,7 @@ const TEXTS = new Set([
   'application/yaml',
   'application/x-yaml',
   'application/toml',
-  'application/xml',
-  'application/x-ipynb+json'
+  'application/xml'
 ]);
 const TEXT_NAMES =
   /(^|\/)(MLmodel|[^/]+\.(txt|md|csv|tsv|json|jsonl|ya?ml|toml|ini|cfg|log|py|r|sql|html?|xml|ipynb))$/i;
@@ -43,6 +45,19 @@ export function previewKind(file: IArtifact): PreviewKind | null {
   }
   if (type === 'image/svg+xml' && size <= MAX_TEXT) {
     return { kind: 'image', type, isActive: true };
+  }
+  if (/\.ipynb$/i.test(file.path) && size <= MAX_NOTEBOOK) {
+    return { kind: 'notebook' };
+  }
+  const table = /\.(csv|tsv)$/i.exec(file.path);
+  if (table && size <= MAX_TABLE) {
+    return {
+      kind: 'table',
+      delimiter: table[1]?.toLowerCase() === 'tsv' ? '\t' : ','
+    };
+  }
+  if (/\.json$/i.test(file.path) && size <= MAX_TABLE) {
+    return { kind: 'json' };
   }
   const isText =
     type.startsWith('text/') || TEXTS.has(type) || TEXT_NAMES.test(file.path);

@@ -1,23 +1,15 @@
-import { type IThemeManager, MainAreaWidget } from '@jupyterlab/apputils';
-import type { TranslationBundle } from '@jupyterlab/translation';
-import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
-import type { CommandRegistry } from '@lumino/commands';
-import type { Message } from '@lumino/messaging';
-import { Signal } from '@lumino/signaling';
+import { MainAreaWidget } from '@jupyterlab/apputils';
 import React from 'react';
-import { CommandIds } from '../commandids';
-import { TransContext } from '../components/trans';
 import { experimentsIcon } from '../icons';
 import type { RunDetail, StoreModel } from '../model';
-import { RunView } from './view';
+import { type IPageOptions, PageBody } from '../rendering/pagebody';
+import { type IRunActions, type IRunPlace, RunView } from './view';
 
 /** What a run page needs from the application. */
-export interface IRunPageOptions {
+export interface IRunPageOptions extends IPageOptions {
   model: StoreModel;
   runId: string;
-  trans: TranslationBundle;
-  commands: CommandRegistry;
-  themes: IThemeManager | null;
+  actions: IRunActions;
 }
 
 /**
@@ -45,82 +37,72 @@ export class RunPage extends MainAreaWidget<RunBody> {
 /**
  * What a run page shows; it owns the detail model of its run.
  */
-export class RunBody extends ReactWidget {
+export class RunBody extends PageBody {
   constructor(private readonly _options: IRunPageOptions) {
-    super();
+    super(_options);
     this.addClass('mlops-nb-RunPage');
-    this._detail = _options.model.detail(_options.runId);
+    const { model, runId } = _options;
+    this._detail = model.detail(runId);
     this._detail.changed.connect(this._onChanged, this);
-    _options.themes?.themeChanged.connect(this._onThemeChanged, this);
+    model.changed.connect(this._onStoreChanged, this);
     void this._detail.load();
+  }
+
+  /** Go to a part of the run. */
+  go(place: IRunPlace): void {
+    this._place = place;
+    this.redraw();
   }
 
   override dispose(): void {
     if (!this.isDisposed) {
-      this._options.themes?.themeChanged.disconnect(this._onThemeChanged, this);
+      this._options.model.changed.disconnect(this._onStoreChanged, this);
       this._detail.dispose();
       super.dispose();
     }
   }
 
-  protected override onAfterShow(msg: Message): void {
-    super.onAfterShow(msg);
-    this._setVisible(true);
-  }
-
-  protected override onAfterHide(msg: Message): void {
-    this._setVisible(false);
-    super.onAfterHide(msg);
-  }
-
-  protected override render(): React.JSX.Element {
-    const { model, runId, trans, commands } = this._options;
+  protected override view(): React.JSX.Element {
+    const { model, actions } = this._options;
     return (
-      <TransContext.Provider value={trans}>
-        <UseSignal signal={this._detail.changed}>
-          {() => (
-            <UseSignal signal={this._viewChanged}>
-              {() => (
-                <RunView
-                  detail={this._detail}
-                  model={model}
-                  isVisible={this._isVisible}
-                  theme={this._theme}
-                  rename={() => {
-                    void commands.execute(CommandIds.renameRun, { runId });
-                  }}
-                  remove={() => {
-                    void commands.execute(CommandIds.deleteRun, { runId });
-                  }}
-                  restore={() => {
-                    void commands.execute(CommandIds.restoreRun, { runId });
-                  }}
-                />
-              )}
-            </UseSignal>
-          )}
-        </UseSignal>
-      </TransContext.Provider>
+      <RunView
+        detail={this._detail}
+        model={model}
+        isVisible={this._isSeen}
+        theme={this.theme}
+        place={this._place}
+        go={place => {
+          this.go(place);
+        }}
+        actions={actions}
+      />
     );
+  }
+
+  protected override setSeen(isSeen: boolean): void {
+    this._isSeen = isSeen;
+    this._detail.setActive(isSeen);
+    this.redraw();
   }
 
   private _onChanged(): void {
     this.title.label =
       this._detail.run?.name ?? this._options.runId.slice(0, 8);
+    this.redraw();
   }
 
-  private _onThemeChanged(): void {
-    this._theme++;
-    this._viewChanged.emit();
-  }
-
-  private _setVisible(isVisible: boolean): void {
-    this._isVisible = isVisible;
-    this._viewChanged.emit();
+  /** After a store was replaced, or the server came back, read the run again. */
+  private _onStoreChanged(model: StoreModel): void {
+    if (this._detail.run !== null || model.phase !== 'ready') {
+      this._isAsked = false;
+    } else if (!this._isAsked) {
+      this._isAsked = true;
+      void this._detail.load();
+    }
   }
 
   private readonly _detail: RunDetail;
-  private readonly _viewChanged = new Signal<this, void>(this);
-  private _isVisible = true;
-  private _theme = 0;
+  private _place: IRunPlace = { tab: 'overview' };
+  private _isSeen = true;
+  private _isAsked = false;
 }

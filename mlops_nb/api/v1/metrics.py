@@ -9,6 +9,7 @@ import msgspec
 from mlops_nb.api.operation import Context, Permission, operation
 from mlops_nb.api.v1.runs import RunId
 from mlops_nb.core.wire import CellsAnswer, HistoryAnswer, PageSize, SeriesAnswer, Wire, metric_to_json, series_to_json
+from mlops_nb.errors import NotFound
 
 _PATH = "/api/v1/runs/{run_id}"
 
@@ -19,6 +20,26 @@ class SeriesRequest(Wire, kw_only=True):
     max_points: Annotated[int, msgspec.Meta(ge=2, le=100_000)] = 1000
     start_step: int | None = None
     end_step: int | None = None
+
+
+class ManySeriesRequest(Wire, kw_only=True):
+    run_ids: Annotated[list[str], msgspec.Meta(max_length=100)]
+    key: str
+    max_points: Annotated[int, msgspec.Meta(ge=2, le=10_000)] = 1000
+    start_step: int | None = None
+    end_step: int | None = None
+
+
+class RunSeriesJson(Wire, kw_only=True):
+    """`points` are [step, timestamp, value]; `total` is how many the whole series has."""
+
+    run_id: str
+    total: int
+    points: list[tuple[int, int, float | str]]
+
+
+class ManySeriesAnswer(Wire, kw_only=True):
+    series: list[RunSeriesJson]
 
 
 class HistoryRequest(Wire, kw_only=True):
@@ -37,6 +58,21 @@ def get_series(context: Context, request: SeriesRequest) -> SeriesAnswer:
     return SeriesAnswer(series=[series_to_json(one) for one in series])
 
 
+@operation("series.search", "POST", "/api/v1/series/search", permission=Permission.READ)
+def get_many_series(context: Context, request: ManySeriesRequest) -> ManySeriesAnswer:
+    """Return one metric of up to 100 runs thinned for a chart; runs that are gone or lack it are left out."""
+    found = []
+    for run_id in dict.fromkeys(request.run_ids):
+        try:
+            series = context.store.series(
+                run_id, [request.key], max_points=request.max_points, start_step=request.start_step, end_step=request.end_step
+            )
+        except NotFound:  # one deleted run must not empty a chart of many
+            continue
+        found += [RunSeriesJson(run_id=run_id, total=one.total, points=series_to_json(one).points) for one in series]
+    return ManySeriesAnswer(series=found)
+
+
 @operation("runs.metricHistory", "GET", f"{_PATH}/metrics/history", permission=Permission.READ)
 def get_history(context: Context, request: HistoryRequest) -> HistoryAnswer:
     """Return the points of a metric, all of them unless a page size is given."""
@@ -50,4 +86,4 @@ def get_cells(context: Context, request: RunId) -> CellsAnswer:
     return CellsAnswer(cells=context.store.cells(request.run_id))
 
 
-OPERATIONS = (get_series, get_history, get_cells)
+OPERATIONS = (get_series, get_many_series, get_history, get_cells)
