@@ -124,6 +124,7 @@ print(done.rows, before // 1024, after // 1024)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(table: Any, folder: Path, tmp_path: Path) -> None:
     """A file of 20,000 rows first, then one of 1,200,000 rows (68 MB): the second takes no more room than the first."""
     small = pandas.concat([table] * 20, ignore_index=True)
