@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops_nb.models.signature import to_plain
+from mlops_nb.errors import InvalidInput
+from mlops_nb.models.signature import Signature, to_plain
 
 EXAMPLE_FILE = "input_example.json"
 SERVING_FILE = "serving_input_example.json"
@@ -85,3 +86,75 @@ def _plain(value: Any) -> Any:
     if value != value:  # NaN, NaT
         return None
     return value if isinstance(value, float) else value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+MAX_EXAMPLE_BYTES = 50_000_000
+
+
+def read_example(folder: Path, info: Mapping[str, Any] | None, signature: Signature | None) -> Any:
+    """Return the example of a folder that we or MLflow wrote, in the form in which it was given; None where it has none.
+
+    Raises:
+        InvalidInput: If it cannot be read.
+    """
+    from mlops_nb.models.metadata import inside
+
+    if not info:
+        return None
+    path = inside(folder, info.get("artifact_path", EXAMPLE_FILE))
+    try:
+        if path.stat().st_size > MAX_EXAMPLE_BYTES:
+            raise InvalidInput(f"The input example {path.name} is larger than {MAX_EXAMPLE_BYTES // 1_000_000} MB.")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"The input example {path.name} cannot be read: {error}.", hint="The folder is damaged.") from None
+    return _as_given(content, str(info.get("type")), info, signature)
+
+
+def _as_given(content: Any, kind: str, info: Mapping[str, Any], signature: Signature | None) -> Any:
+    fields = signature.inputs if signature is not None else None
+    try:
+        if kind == "dataframe":
+            return _as_table(content, str(info.get("pandas_orient", "split")), fields)
+        if kind == "ndarray":
+            return _as_arrays(content.get("inputs", content) if isinstance(content, dict) else content, fields)
+        if kind.startswith("sparse_matrix"):
+            from scipy import sparse
+
+            form = sparse.csc_matrix if kind.endswith("csc") else sparse.csr_matrix
+            return form((content["data"], content["indices"], content["indptr"]), shape=tuple(content["shape"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput(f"The input example is no {kind}: {error}.", hint="The folder is damaged.") from None
+    return content
+
+
+def _as_table(content: Any, orient: str, fields: Any) -> Any:
+    import base64
+
+    import pandas
+
+    if orient == "records" or isinstance(content, list):
+        table = pandas.DataFrame(content)
+    else:
+        table = pandas.DataFrame(content["data"], columns=content.get("columns"), index=content.get("index"))
+    words = {"integer": "int32", "long": "int64", "float": "float32", "double": "float64", "boolean": "bool"}
+    for place, field in enumerate(fields or ()):
+        name = field.get("name", table.columns[place] if place < len(table.columns) else None)
+        if name not in table:
+            continue
+        if field["type"] == "datetime":
+            table[name] = pandas.to_datetime(table[name])
+        elif field["type"] == "binary":
+            table[name] = [base64.decodebytes(text.encode("ascii")) if isinstance(text, str) else text for text in table[name]]
+        elif (field["type"] in words and not table[name].isna().any()) or field["type"] in ("float", "double"):
+            table[name] = table[name].astype(words[field["type"]])
+    return table
+
+
+def _as_arrays(content: Any, fields: Any) -> Any:
+    import numpy
+
+    kinds = {field.get("name"): field["tensor-spec"]["dtype"] for field in fields or () if field["type"] == "tensor"}
+    if isinstance(content, Mapping):
+        return {name: numpy.array(values, dtype=kinds.get(name)) for name, values in content.items()}
+    return numpy.array(content, dtype=kinds.get(None))

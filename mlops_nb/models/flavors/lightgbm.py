@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_nb.models.flavors.form import TAG_FORMAT, Parts, Request
-from mlops_nb.models.flavors.pickling import dump
+from mlops_nb.models.flavors.form import TAG_FORMAT, Loaded, Opened, Parts, Request
+from mlops_nb.models.flavors.pickling import dump, undump
+from mlops_nb.models.flavors.positions import by_position
+from mlops_nb.models.metadata import inside
 
 
 def predict(model: Any, request: Request) -> Any:
@@ -39,3 +41,15 @@ def save(model: Any, request: Request) -> Parts:
         packages=["lightgbm", "numpy", "scipy", "pandas", *serializer, *([] if is_booster else ["scikit-learn", "cloudpickle"])],
         tags={TAG_FORMAT: kind},
     )
+
+
+def load(opened: Opened) -> Loaded:
+    """Load the booster or the estimator."""
+    import lightgbm
+
+    path = inside(opened.folder, opened.about.get("data", "model.lgb"))
+    if str(opened.about.get("model_class", "lightgbm.basic.Booster")) == "lightgbm.basic.Booster":
+        model: Any = lightgbm.Booster(model_file=path)
+        return Loaded(native=model, predict=lambda data, params: model.predict(data), predict_array=model.predict)
+    model = undump(path, str(opened.about.get("serialization_format", "cloudpickle")))
+    return Loaded(native=model, predict=lambda data, params: model.predict(data), predict_array=by_position(model, "predict"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlops_nb.errors import InvalidInput
+from mlops_nb.errors import InvalidInput, MissingDependencyError
 
 # Types of these packages come with the model's own requirements: whoever loads the model runs them anyway.
 _KNOWN = frozenset({"builtins", "catboost", "collections", "imblearn", "lightgbm", "numpy", "pandas", "scipy", "sklearn", "xgboost"})
@@ -65,3 +65,33 @@ def _dump_pickle(model: Any, path: Path, wanted: str | None) -> str:
     with path.open("wb") as file:
         pickle.dump(model, file)
     return kind
+
+
+def undump(path: Path, kind: str) -> Any:
+    """Load what `dump` or MLflow wrote. It runs what a pickle says: scan it first.
+
+    Args:
+        path: The file.
+        kind: One of `FORMATS`, or `joblib`.
+
+    Raises:
+        InvalidInput: If there is no such format.
+        MissingDependencyError: If its package is not installed.
+    """
+    if kind == "skops":
+        try:
+            import skops.io
+        except ImportError:
+            raise MissingDependencyError("skops", extra="models", purpose=f"Loading {path.name}") from None
+        # What a model says that it trusts is not asked: the scan has looked at every type that is in the file.
+        return skops.io.load(path, trusted=[str(name) for name in skops.io.get_untrusted_types(file=path)])
+    if kind not in ("cloudpickle", "pickle", "joblib"):
+        raise InvalidInput(f"There is no format '{kind}'.", hint=f"There are: {', '.join(FORMATS)}.")
+    if kind == "joblib":
+        import joblib
+
+        return joblib.load(path)
+    import pickle
+
+    with path.open("rb") as file:
+        return pickle.load(file)

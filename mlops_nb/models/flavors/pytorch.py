@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 from mlops_nb.errors import InvalidInput
-from mlops_nb.models.flavors.form import TAG_FORMAT, Parts, Request
+from mlops_nb.models.flavors.form import TAG_FORMAT, Loaded, Opened, Parts, Request
+from mlops_nb.models.metadata import inside
 
 FORMATS = ("pt2", "pickle")
 _PICKLE_MODULE = "mlflow.pytorch.pickle_module"
@@ -102,3 +104,39 @@ def _device_of(model: Any) -> Any:
 
     first = next(itertools.chain(model.parameters(), model.buffers()), None)
     return "cpu" if first is None else first.device
+
+
+def load(opened: Opened) -> Loaded:
+    """Load the exported graph or the module, onto the device that the model's settings name, the processor by default."""
+    import torch
+
+    data = inside(opened.folder, opened.about.get("model_data", opened.pyfunc.get("data", "data")))
+    device = str(opened.config.get("device") or os.environ.get("MLFLOW_DEFAULT_PREDICTION_DEVICE") or "cpu")
+    if (data / "model.pt2").exists():
+        model: Any = torch.export.load(data / "model.pt2").module()
+    else:
+        path = data / "model.pth" if data.is_dir() else data
+        model = torch.load(path, map_location=device, weights_only=False)
+        model.eval()
+        model.to(device)
+
+    def predict_array(rows: Any) -> Any:
+        with torch.no_grad():
+            return model(torch.from_numpy(rows).to(device)).cpu().numpy()
+
+    def predict(data: Any, params: dict[str, Any]) -> Any:
+        import numpy
+
+        if hasattr(data, "columns"):
+            import pandas
+
+            return pandas.DataFrame(predict_array(data.to_numpy(dtype=numpy.float32)), index=data.index)
+        if not isinstance(data, numpy.ndarray):
+            raise InvalidInput(f"A module takes an array or a table, not a {type(data).__name__}.", hint="Give numpy.asarray(data).")
+        with torch.no_grad():
+            answer = model(torch.from_numpy(data).to(device), **params)
+        if not isinstance(answer, torch.Tensor):
+            raise InvalidInput(f"The module answers a {type(answer).__name__}, not one tensor.", hint="Use load_model(...).native.")
+        return answer.cpu().numpy()
+
+    return Loaded(native=model, predict=predict, predict_array=lambda rows: predict_array(rows.astype("float32", copy=False)))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_nb.models.flavors.form import TAG_FORMAT, Parts, Request
+from mlops_nb.errors import InvalidInput
+from mlops_nb.models.flavors.form import TAG_FORMAT, Loaded, Opened, Parts, Request
+from mlops_nb.models.flavors.pickling import undump
+from mlops_nb.models.metadata import inside
 
 _FILE = "model.statsmodels"
 
@@ -28,3 +31,19 @@ def save(model: Any, request: Request) -> Parts:
         packages=["statsmodels", "numpy", "scipy", "pandas"],
         tags={TAG_FORMAT: "pickle"},
     )
+
+
+def load(opened: Opened) -> Loaded:
+    """Load the results. A time series is asked with a table of one row: `start` and `end`."""
+    model = undump(inside(opened.folder, opened.about.get("data", _FILE)), "pickle")
+
+    def predict(data: Any, params: dict[str, Any]) -> Any:
+        from statsmodels.tsa.base.tsa_model import TimeSeriesModel
+
+        if not isinstance(model.model, TimeSeriesModel):
+            return model.predict(data)
+        if len(data) != 1 or not {"start", "end"} <= set(data.columns):
+            raise InvalidInput("A time series is asked with a table of one row, which has the columns 'start' and 'end'.")
+        return model.predict(start=data["start"].iloc[0], end=data["end"].iloc[0])
+
+    return Loaded(native=model, predict=predict)

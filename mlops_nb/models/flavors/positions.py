@@ -1,0 +1,65 @@
+"""Predicting from an array with estimators that were fitted with a table: the columns are known by their places."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+
+def by_position(model: Any, method: str) -> Callable[[Any], Any] | None:
+    """Return a function that takes a 2-d array of the columns in order; None where an estimator wants names.
+
+    An estimator that was fitted with a table warns when it gets an array. A light copy that does not know the names is
+    asked instead, which shares everything else with the model.
+    """
+    bare = _without_names(model)
+    return None if bare is None else getattr(bare, method, None)
+
+
+def _without_names(model: Any) -> Any:
+    """Return a shallow copy of an estimator, or of a pipeline and its steps, without names; None where they are needed."""
+    if isinstance(model, str) or model is None:
+        return model
+    if type(model).__module__.startswith("sklearn.pipeline") and hasattr(model, "steps"):
+        steps = [(name, _without_names(step)) for name, step in model.steps]
+        if any(bare is None and step is not None for (_, bare), (_, step) in zip(steps, model.steps, strict=True)):
+            return None
+        twin = copy.copy(model)
+        twin.steps = steps
+        return twin
+    if not hasattr(model, "feature_names_in_") or type(model).__module__.partition(".")[0] in ("xgboost", "lightgbm", "catboost"):
+        # Fitted with an array, or a library that never looks at the names of what it gets.
+        return None if _holds_estimators(model) and _inner_names(model) else model
+    if not type(model).__module__.startswith("sklearn.") or _inner_names(model):
+        return None
+    twin = copy.copy(model)
+    try:
+        del twin.feature_names_in_
+    except AttributeError:  # computed from its parts
+        return None
+    return twin
+
+
+def _holds_estimators(model: Any) -> bool:
+    return any(hasattr(value, "fit") for value in vars(model).values()) if hasattr(model, "__dict__") else False
+
+
+def _inner_names(model: Any) -> bool:
+    """Return whether something within an estimator was fitted with names."""
+    todo = list(vars(model).values()) if hasattr(model, "__dict__") else []
+    seen: set[int] = set()
+    while todo:
+        value = todo.pop()
+        if id(value) in seen or len(seen) > 10_000:
+            continue
+        seen.add(id(value))
+        if isinstance(value, (list, tuple)):
+            todo += value[:50]
+        elif isinstance(value, dict):
+            todo += value.values()
+        elif hasattr(value, "feature_names_in_"):
+            return True
+        elif hasattr(value, "fit") and hasattr(value, "__dict__") and not isinstance(value, type):
+            todo += vars(value).values()
+    return False
