@@ -175,7 +175,9 @@ def _split(value: Any) -> Any:
     try:
         return pandas.DataFrame(index=value.get("index"), columns=value.get("columns"), data=value["data"])
     except Exception as error:  # noqa: BLE001 - as MLflow: pandas raises many kinds about the client's values
-        raise invalid(f"Provided dataframe_split field is not a valid dataframe representation in 'split' format. Error: '{error}'") from None
+        raise invalid(
+            f"Provided dataframe_split field is not a valid dataframe representation in 'split' format. Error: '{error}'"
+        ) from None
 
 
 def _records(value: Any) -> Any:

@@ -21,6 +21,7 @@ _NUMPY = {
     "datetime": "datetime64[ns]",
 }
 _FLOATS, _INTEGERS = frozenset({"float", "double"}), frozenset({"integer", "long"})
+_EXACT = 1 << 53
 _RANGE = {"int32": (-(1 << 31), 1 << 31), "int64": (-(1 << 63), 1 << 63)}
 
 
@@ -40,6 +41,8 @@ class InputSchema:
         kinds = {str(field["type"]) for field in self.fields}
         named = bool(self.fields) and len(self.names) == len(self.fields) == len(self.by_name)
         self._dtype = _common_type(kinds) if named else None
+        # Whole numbers among others travel as floats, which hold them exactly up to here.
+        self._whole = [i for i, field in enumerate(self.fields) if field["type"] in _INTEGERS] if len(kinds) > 1 else []
 
     @property
     def is_tensors(self) -> bool:
@@ -55,8 +58,13 @@ class InputSchema:
         return [name for name, field in self.by_name.items() if field.get("required", True)]
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """The type of numpy of each named column."""
+        return {name: kind for name, field in self.by_name.items() if (kind := numpy_type(field)) is not None}
+
+    @property
     def is_numeric(self) -> bool:
-        """Whether each field is a named column of numbers, all of one kind: rows make one array."""
+        """Whether each field is a named column of numbers: rows make one array."""
         return self._dtype is not None
 
     def array_of_split(self, table: Mapping[str, Any]) -> numpy.ndarray | None:
@@ -115,6 +123,10 @@ class InputSchema:
         try:
             if self._dtype in ("float32", "float64"):
                 array = numpy.array(rows, dtype=self._dtype)
+                for i in self._whole:
+                    column = array[:, i]
+                    if not ((column % 1 == 0) & (abs(column) < _EXACT)).all():
+                        return None
             else:  # only whole numbers that fit make an array of whole numbers
                 array = numpy.array(rows)
                 if array.dtype != numpy.int64:
@@ -123,14 +135,16 @@ class InputSchema:
                 if array.size and not (array.min() >= low and array.max() < high):
                     return None
                 array = array.astype(self._dtype, copy=False)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, IndexError):
             return None
         return array if array.ndim == 2 and array.shape[1] == len(self.names) else None
 
 
 def _common_type(kinds: set[str]) -> str | None:
-    """Return the type of numpy that all columns have; columns of several types take the long way, as MLflow would."""
-    return _NUMPY[kinds.copy().pop()] if len(kinds) == 1 and kinds <= _FLOATS | _INTEGERS else None
+    """Return the type of numpy that holds all columns; None if one is no number."""
+    if not kinds or not kinds <= _FLOATS | _INTEGERS:
+        return None
+    return _NUMPY[next(iter(kinds))] if len(kinds) == 1 else "float64"
 
 
 def numpy_type(field: Field) -> str | None:

@@ -50,7 +50,7 @@ def read_infer(body: bytes, schema: InputSchema, max_rows: int) -> tuple[Asked, 
         raise too_large(f"The request has {len(inputs)} inputs; at most {_MOST_INPUTS} are taken.")
     tensors = [_tensor(one, max_rows) for one in inputs]
     params = document.get("parameters")
-    named = {name: array for name, array in tensors}
+    named = dict(tensors)
     if len(named) != len(tensors):
         raise invalid("Two inputs have the same name.")
     return _asked(named, schema, _model_params(params)), request_id
@@ -133,7 +133,9 @@ def tensors_of(fields: list[Field] | None, unnamed: str) -> list[dict[str, Any]]
     for place, field in enumerate(fields or []):
         shape = field["tensor-spec"]["shape"] if field["type"] == "tensor" else [-1, 1]
         name = field.get("name")
-        told.append({"name": str(name if name is not None else unnamed + str(place)), "datatype": v2_type(numpy_type(field)), "shape": shape})
+        told.append(
+            {"name": str(name if name is not None else unnamed + str(place)), "datatype": v2_type(numpy_type(field)), "shape": shape}
+        )
     return told
 
 
