@@ -16,7 +16,7 @@ from mlops_nb.api.mlflow import server as mlflow_server
 from mlops_nb.api.mlflow import traces as mlflow_traces
 from mlops_nb.api.mlflow import traces_v2 as mlflow_traces_v2
 from mlops_nb.api.operation import Operation
-from mlops_nb.api.v1 import artifacts, experiments, ingest, metrics, runs, status
+from mlops_nb.api.v1 import artifacts, endpoints, experiments, ingest, metrics, runs, status
 
 OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
@@ -25,6 +25,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *metrics.OPERATIONS,
     *artifacts.OPERATIONS,
     *ingest.OPERATIONS,
+    *endpoints.OPERATIONS,
     *mlflow_server.OPERATIONS,
     *mlflow_experiments.OPERATIONS,
     *mlflow_runs.OPERATIONS,

@@ -25,7 +25,7 @@ Answer = tuple[int, bytes, bytes]
 
 _JSON = b"application/json"
 _HTML = b"text/html; charset=utf-8"
-_PAGE_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+PAGE_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +109,7 @@ class ScoringApp:
         except _ClientLeft:
             return
         if kind is _HTML:
-            extra += [(b"content-security-policy", _PAGE_POLICY), (b"x-content-type-options", b"nosniff")]
+            extra += [(b"content-security-policy", PAGE_POLICY), (b"x-content-type-options", b"nosniff")]
         if protocol:
             self._figures.answered(protocol, status, time.perf_counter() - began)
         length = b"%d" % len(answer)

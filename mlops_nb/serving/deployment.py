@@ -89,6 +89,11 @@ class Deployment:
         self._restarting: set[asyncio.Task[None]] = set()
 
     @property
+    def is_parked(self) -> bool:
+        """Whether it has crashed too often."""
+        return self.state is State.PARKED
+
+    @property
     def workers(self) -> list[WorkerProcess]:
         """The processes that live."""
         return [worker for worker in self._workers if worker.is_alive]
@@ -158,7 +163,7 @@ class Deployment:
 
     async def _replace(self, pause: float) -> None:
         await asyncio.sleep(pause)
-        if self._stopping or self.state is State.PARKED:
+        if self._stopping or self.is_parked:
             return
         try:
             worker = self._start_one()
@@ -168,12 +173,12 @@ class Deployment:
             await self._replace(pause)
             return
         await worker.settled()
-        if worker.ready is not None and worker.is_alive and not self._stopping and self.state is not State.PARKED:
+        if worker.ready is not None and worker.is_alive and not self._stopping and not self.is_parked:
             self._set(State.READY)
 
     def revive(self) -> None:
         """Try a parked version again."""
-        if self.state is State.PARKED and not self._stopping:
+        if self.is_parked and not self._stopping:
             self._crashes.clear()
             self._set(State.RESTARTING)
             for _ in range(self._count):
@@ -201,7 +206,7 @@ class Deployment:
         Raises:
             WorkerGone: If the worker that had it died.
         """
-        if self.state is State.PARKED or self._stopping:
+        if self.is_parked or self._stopping:
             raise WorkerGone(self.problem)
         return await self._forwarder.send(method, path, headers, body)
 

@@ -12,7 +12,7 @@ from mlops_nb.errors import MissingDependencyError
 Header = tuple[bytes, bytes]
 
 _MOST_IDLE = 64
-_PASSED_ON = frozenset({b"content-type", b"retry-after", b"allow", b"content-security-policy", b"x-content-type-options"})
+_PASSED_ON = frozenset({b"content-type", b"retry-after", b"allow"})
 
 
 class Forwarded(NamedTuple):

@@ -88,7 +88,7 @@ class PipeReader:
         self._loop.add_reader(pipe, self._read)
 
     def _read(self) -> None:
-        pieces = []
+        pieces: list[bytes] = []
         for _ in range(_READS_AT_ONCE):
             try:
                 piece = os.read(self._pipe, _READ)

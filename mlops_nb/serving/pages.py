@@ -216,7 +216,8 @@ def page(about: About) -> bytes:
 
 _STYLE = (
     ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:0}main{max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "h1 small{font-weight:normal;opacity:.7;font-size:1rem}table{border-collapse:collapse}td,th{text-align:left;padding:.2rem 1.2rem .2rem 0}"
+    "h1 small{font-weight:normal;opacity:.7;font-size:1rem}table{border-collapse:collapse}"
+    "td,th{text-align:left;padding:.2rem 1.2rem .2rem 0}"
     "th{opacity:.7;font-weight:600}pre{overflow:auto;padding:.8rem;border:1px solid #8886;border-radius:4px;white-space:pre-wrap;"
     "overflow-wrap:anywhere}td:first-child{overflow-wrap:anywhere}"
 )

@@ -15,8 +15,9 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from mlops_nb.errors import AlreadyExists, InvalidInput, MlopsError, NotFound, NotSupported, did_you_mean
 from mlops_nb.serving import records, sources
@@ -232,7 +233,7 @@ class Supervisor:
         record.workers, record.limits = request.workers or 1, request.limits or Limits()
         endpoint = self._endpoints[request.name] = Endpoint(record, self._log_of(request.name))
         if request.port is not None:
-            record.port, record.token = request.port, secrets.token_urlsafe(32)
+            record.port, record.token = request.port, secrets.token_hex(24)
             try:
                 self._open_port(record)
             except OSError as error:
@@ -437,8 +438,8 @@ class Supervisor:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return WorkerLog(place / "output.log")
 
-    def _spawn(self, work: object) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         return task
