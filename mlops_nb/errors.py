@@ -8,6 +8,7 @@
     ├── AlreadyExists           a name that is taken
     ├── IllegalTransition       a run state that cannot follow the present one
     ├── PermissionDenied        the caller may not do this
+    │   └── UnsafeModel         a model that could run code when it is loaded
     ├── NotSupported            the server or its store has no such ability
     ├── StoreError              the tracking store cannot serve us
     │   ├── StoreUnreachable    no answer: server down, network gone
@@ -78,6 +79,10 @@ class IllegalTransition(MlopsError):
 
 class PermissionDenied(MlopsError):
     code = "PERMISSION_DENIED"
+
+
+class UnsafeModel(PermissionDenied):
+    """A model folder that could run code when it is loaded, and nobody has allowed that."""
 
 
 class NotSupported(MlopsError):

@@ -17,9 +17,10 @@ from mlops_nb.errors import InvalidInput
 from mlops_nb.models import environment, flavors
 from mlops_nb.models.example import first_rows, write_example
 from mlops_nb.models.flavors.form import Request
+from mlops_nb.models.metadata import MLMODEL_FILE
+from mlops_nb.models.scan import trust
 from mlops_nb.models.signature import Signature, infer_signature, signature_of
 
-MLMODEL_FILE = "MLmodel"
 FORMAT_VERSION = "3.4.0"
 """The version of MLflow whose format the folders have."""
 
@@ -119,6 +120,7 @@ def save_model(
         tags=parts.tags,
     )
     _write_mlmodel(folder, written, run_id, model_id, info, metadata)
+    trust.remember(folder)
     return written
 
 

@@ -12,20 +12,11 @@ from typing import Any, cast
 
 from mlops_nb.errors import InvalidInput, MissingDependencyError, NotSupported
 from mlops_nb.models.enforcement import enforce, enforce_params
+from mlops_nb.models.flavors import LOADERS
 from mlops_nb.models.flavors.form import Flavor, Loaded, Opened
-from mlops_nb.models.metadata import ModelMetadata, inside, read_metadata
+from mlops_nb.models.metadata import ModelMetadata, read_metadata
+from mlops_nb.models.scan import Verdict, check
 from mlops_nb.models.signature import Signature
-
-# By the loader that MLmodel names, the flavor that does the same; whatever else it names is code of the folder's own.
-LOADERS = {
-    "mlflow.sklearn": "sklearn",
-    "mlflow.xgboost": "xgboost",
-    "mlflow.lightgbm": "lightgbm",
-    "mlflow.catboost": "catboost",
-    "mlflow.pytorch": "pytorch",
-    "mlflow.keras": "keras",
-    "mlflow.statsmodels": "statsmodels",
-}
 
 
 class LoadedModel:
@@ -34,13 +25,13 @@ class LoadedModel:
     Attributes:
         folder: Where it is.
         metadata: What its `MLmodel` says.
-        is_unsafe: Whether the scan found something, and the caller allowed it.
+        verdict: What the scan of the folder found.
     """
 
-    def __init__(self, folder: Path, metadata: ModelMetadata, loaded: Loaded, *, is_unsafe: bool = False) -> None:
+    def __init__(self, folder: Path, metadata: ModelMetadata, loaded: Loaded, *, verdict: Verdict) -> None:
         self.folder = folder
         self.metadata = metadata
-        self.is_unsafe = is_unsafe
+        self.verdict = verdict
         self._loaded = loaded
         self._cast = _array_cast(metadata.signature)
 
@@ -121,8 +112,9 @@ def load_model(folder: str | Path, *, allow_unsafe: bool = False, config: Mappin
     metadata = read_metadata(place)
     about = metadata.pyfunc
     name = _flavor_of(metadata)
+    verdict = check(place, metadata, allow_unsafe=allow_unsafe)
     settings = {**_settings(about or {}), **(config or {})}
-    opened = Opened(folder=place, about=metadata.flavors.get(name, {}), pyfunc=about or {}, is_trusted=allow_unsafe, config=settings)
+    opened = Opened(folder=place, about=metadata.flavors.get(name, {}), pyfunc=about or {}, is_trusted=verdict.is_trusted, config=settings)
     try:
         module = cast(Flavor, importlib.import_module(f"mlops_nb.models.flavors.{name}"))
         loaded = module.load(opened)
@@ -131,7 +123,7 @@ def load_model(folder: str | Path, *, allow_unsafe: bool = False, config: Mappin
         if not missing or missing == "mlops_nb":
             raise
         raise MissingDependencyError(missing, extra="models", purpose=f"Loading '{place}'") from error
-    return LoadedModel(place, metadata, loaded)
+    return LoadedModel(place, metadata, loaded, verdict=verdict)
 
 
 def _flavor_of(metadata: ModelMetadata) -> str:
@@ -187,6 +179,3 @@ def _array_cast(signature: Signature | None) -> Callable[[Any], Any] | None:
         return rows.astype(target, copy=False)
 
     return bring
-
-
-__all__ = ["LOADERS", "LoadedModel", "inside", "load_model"]

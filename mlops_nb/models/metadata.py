@@ -11,9 +11,9 @@ import msgspec
 import yaml
 
 from mlops_nb.errors import InvalidInput, NotFound
-from mlops_nb.models.folder import MLMODEL_FILE
 from mlops_nb.models.signature import Signature
 
+MLMODEL_FILE = "MLmodel"
 MAX_BYTES = 20_000_000
 _MAX_ALIASES = 200
 _MAX_DEPTH = 60

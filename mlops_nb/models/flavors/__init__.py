@@ -17,9 +17,29 @@ _BY_PACKAGE = {
     "statsmodels": "statsmodels",
     "transformers": "transformers",
     "torch": "pytorch",
+    "onnx": "onnx",
+    "spacy": "spacy",
+    "sentence_transformers": "sentence_transformers",
+    "prophet": "prophet",
     "sklearn": "sklearn",
 }
-NAMES = tuple(_BY_PACKAGE.values())
+NAMES = (*_BY_PACKAGE.values(), "python_function")
+
+# By the loader that MLmodel names, the flavor that does the same; whatever else it names is code of the folder's own.
+LOADERS = {
+    "mlflow.sklearn": "sklearn",
+    "mlflow.xgboost": "xgboost",
+    "mlflow.lightgbm": "lightgbm",
+    "mlflow.catboost": "catboost",
+    "mlflow.pytorch": "pytorch",
+    "mlflow.keras": "keras",
+    "mlflow.statsmodels": "statsmodels",
+    "mlflow.onnx": "onnx",
+    "mlflow.transformers": "transformers",
+    "mlflow.sentence_transformers": "sentence_transformers",
+    "mlflow.spacy": "spacy",
+    "mlflow.prophet": "prophet",
+}
 
 
 def name_of(model: Any) -> str:
@@ -35,9 +55,13 @@ def name_of(model: Any) -> str:
     for package, name in _BY_PACKAGE.items():
         if package in packages:
             return name
+    from mlops_nb.models.flavors.python_function import is_one
+
+    if is_one(model):
+        return "python_function"
     raise InvalidInput(
         f"A {type(model).__module__}.{type(model).__qualname__} is no model that can be kept.",
-        hint=f"Models of these frameworks can: {', '.join(NAMES)}.",
+        hint=f"Models of these frameworks can: {', '.join(_BY_PACKAGE.values())}; and functions, and classes with a method predict.",
     )
 
 

@@ -51,5 +51,5 @@ def load(opened: Opened) -> Loaded:
     if str(opened.about.get("model_class", "lightgbm.basic.Booster")) == "lightgbm.basic.Booster":
         model: Any = lightgbm.Booster(model_file=path)
         return Loaded(native=model, predict=lambda data, params: model.predict(data), predict_array=model.predict)
-    model = undump(path, str(opened.about.get("serialization_format", "cloudpickle")))
+    model = undump(path, str(opened.about.get("serialization_format", "cloudpickle")), is_trusted=opened.is_trusted)
     return Loaded(native=model, predict=lambda data, params: model.predict(data), predict_array=by_position(model, "predict"))

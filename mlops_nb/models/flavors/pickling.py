@@ -67,15 +67,17 @@ def _dump_pickle(model: Any, path: Path, wanted: str | None) -> str:
     return kind
 
 
-def undump(path: Path, kind: str) -> Any:
-    """Load what `dump` or MLflow wrote. It runs what a pickle says: scan it first.
+def undump(path: Path, kind: str, *, is_trusted: bool) -> Any:
+    """Load what `dump` or MLflow wrote; the folder has been scanned.
 
     Args:
         path: The file.
-        kind: One of `FORMATS`, or `joblib`.
+        kind: One of `FORMATS`.
+        is_trusted: Whether a pickle may run whatever it says; else it may look up harmless names only.
 
     Raises:
         InvalidInput: If there is no such format.
+        UnsafeModel: If a pickle that is not trusted looks up something else.
         MissingDependencyError: If its package is not installed.
     """
     if kind == "skops":
@@ -85,13 +87,11 @@ def undump(path: Path, kind: str) -> Any:
             raise MissingDependencyError("skops", extra="models", purpose=f"Loading {path.name}") from None
         # What a model says that it trusts is not asked: the scan has looked at every type that is in the file.
         return skops.io.load(path, trusted=[str(name) for name in skops.io.get_untrusted_types(file=path)])
-    if kind not in ("cloudpickle", "pickle", "joblib"):
+    if kind not in FORMATS:
         raise InvalidInput(f"There is no format '{kind}'.", hint=f"There are: {', '.join(FORMATS)}.")
-    if kind == "joblib":
-        import joblib
-
-        return joblib.load(path)
     import pickle
 
+    from mlops_nb.models.scan import pickles
+
     with path.open("rb") as file:
-        return pickle.load(file)
+        return pickle.load(file) if is_trusted else pickles.load(file)

@@ -28,17 +28,22 @@ def _without_names(model: Any) -> Any:
         twin = copy.copy(model)
         twin.steps = steps
         return twin
-    if not hasattr(model, "feature_names_in_") or type(model).__module__.partition(".")[0] in ("xgboost", "lightgbm", "catboost"):
+    package = type(model).__module__.partition(".")[0]
+    if not hasattr(model, "feature_names_in_") or package in ("xgboost", "catboost"):
         # Fitted with an array, or a library that never looks at the names of what it gets.
         return None if _holds_estimators(model) and _inner_names(model) else model
-    if not type(model).__module__.startswith("sklearn.") or _inner_names(model):
+    if package not in ("sklearn", "lightgbm") or _inner_names(model):
         return None
     twin = copy.copy(model)
-    try:
-        del twin.feature_names_in_
-    except AttributeError:  # computed from its parts
-        return None
+    # The names may be computed: a class of its own says that there are none.
+    twin.__class__ = type(
+        type(model).__name__, (type(model),), {"feature_names_in_": property(_none), "__module__": type(model).__module__}
+    )
     return twin
+
+
+def _none(model: Any) -> Any:
+    raise AttributeError("feature_names_in_")
 
 
 def _holds_estimators(model: Any) -> bool:

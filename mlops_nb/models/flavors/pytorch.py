@@ -116,7 +116,7 @@ def load(opened: Opened) -> Loaded:
         model: Any = torch.export.load(data / "model.pt2").module()
     else:
         path = data / "model.pth" if data.is_dir() else data
-        model = torch.load(path, map_location=device, weights_only=False)
+        model = torch.load(path, map_location=device, weights_only=not opened.is_trusted)
         model.eval()
         model.to(device)
 

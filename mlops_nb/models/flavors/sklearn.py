@@ -49,7 +49,7 @@ def _others(model: Any) -> list[str]:
 def load(opened: Opened) -> Loaded:
     """Load the estimator; its `predict`, or the method that it was saved with, answers."""
     path = inside(opened.folder, opened.about.get("pickled_model", opened.pyfunc.get("model_path", "model.pkl")))
-    model = undump(path, str(opened.about.get("serialization_format", "pickle")))
+    model = undump(path, str(opened.about.get("serialization_format", "pickle")), is_trusted=opened.is_trusted)
     method = str(opened.pyfunc.get("predict_fn", "predict"))
     if method not in _METHODS:
         raise InvalidInput(f"MLmodel asks for '{method}', which is no method to predict with.", hint=f"There are: {', '.join(_METHODS)}.")

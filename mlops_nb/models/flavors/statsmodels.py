@@ -35,7 +35,7 @@ def save(model: Any, request: Request) -> Parts:
 
 def load(opened: Opened) -> Loaded:
     """Load the results. A time series is asked with a table of one row: `start` and `end`."""
-    model = undump(inside(opened.folder, opened.about.get("data", _FILE)), "pickle")
+    model = undump(inside(opened.folder, opened.about.get("data", _FILE)), "pickle", is_trusted=opened.is_trusted)
 
     def predict(data: Any, params: dict[str, Any]) -> Any:
         from statsmodels.tsa.base.tsa_model import TimeSeriesModel

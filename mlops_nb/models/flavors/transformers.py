@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from mlops_nb.errors import InvalidInput
-from mlops_nb.models.flavors.form import TAG_FORMAT, Parts, Request
+from mlops_nb.errors import InvalidInput, NotSupported
+from mlops_nb.models.flavors.form import TAG_FORMAT, Loaded, Opened, Parts, Request
+from mlops_nb.models.metadata import inside
 
 _TASKS = {
     "ForSequenceClassification": "text-classification",
@@ -71,3 +72,60 @@ def save(model: Any, request: Request) -> Parts:
         packages=["transformers", "torch", "accelerate", "safetensors", "tokenizers", "numpy", "pandas"],
         tags={TAG_FORMAT: "safetensors"},
     )
+
+
+def load(opened: Opened) -> Loaded:
+    """Load the pipeline from its parts. Nothing is fetched, and no code of the model's own is run.
+
+    `predict` answers for texts what MLflow's loader does; for other tasks use `native`, which is the pipeline.
+    """
+    import transformers
+    from transformers import pipelines
+
+    about = opened.about
+    task = str(about.get("task"))
+    if not about.get("model_binary"):
+        raise NotSupported("The weights of this model are not in its folder.", hint="Save it with save_pretrained=True.")
+    kind: Any = getattr(transformers, str(about.get("pipeline_model_type")), None)
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+        raise InvalidInput(f"MLmodel names '{about.get('pipeline_model_type')}', which is no model of transformers.")
+    network = cast(Any, kind).from_pretrained(inside(opened.folder, about["model_binary"]), local_files_only=True)
+    makers = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor", "image_processor": "AutoImageProcessor"}
+    parts = {
+        name: getattr(transformers, makers[name]).from_pretrained(
+            inside(opened.folder, f"components/{name}"), local_files_only=True, trust_remote_code=False
+        )
+        for name in about.get("components") or []
+        if name in makers
+    }
+    pipeline = pipelines.pipeline(task, model=network, device=opened.config.get("device"), **parts)
+    return Loaded(native=pipeline, predict=lambda data, params: _answer(pipeline, task, data, {**opened.config, **params}))
+
+
+def _answer(pipeline: Any, task: str, data: Any, params: dict[str, Any]) -> Any:
+    import numpy
+
+    params.pop("device", None)
+    if hasattr(data, "columns"):
+        data = data.iloc[:, 0].tolist() if len(data.columns) == 1 else data.to_dict(orient="records")
+    texts = data.tolist() if isinstance(data, numpy.ndarray) else data
+    if task in ("text-classification", "sentiment-analysis"):
+        import pandas
+
+        return pandas.DataFrame(pipeline(texts, **params))
+    if task == "fill-mask":
+        found = pipeline(texts, **params)
+        return [one[0]["token_str"] for one in found] if isinstance(found[0], list) else [found[0]["token_str"]]
+    if task == "feature-extraction":
+        return numpy.array(pipeline(texts, **params)[0][0])
+    if task in ("token-classification", "ner"):
+        found = pipeline(texts, **params)
+        return [_labels(one) for one in found] if found and isinstance(found[0], list) else [_labels(found)]
+    if task == "text-generation":
+        found = pipeline(texts, **params)
+        return [one["generated_text"] for part in found for one in (part if isinstance(part, list) else [part])]
+    raise NotSupported(f"Answers of the task '{task}' have no common form here.", hint="Use load_model(...).native, the pipeline.")
+
+
+def _labels(found: list[dict[str, Any]]) -> str:
+    return ",".join(str(one.get("entity_group", one.get("entity"))) for one in found)
