@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         tag_run,
         watch,
     )
+    from mlops_nb.magics.serving import endpoint, serve
     from mlops_nb.tracking.autolog import autolog
     from mlops_nb.tracking.data.comparing import compare_data
     from mlops_nb.tracking.models import log_model
@@ -96,6 +97,7 @@ __all__ = [
     "disable_system_metrics_logging",
     "enable_system_metrics_logging",
     "end_run",
+    "endpoint",
     "flush_async_logging",
     "get_artifact_uri",
     "get_experiment",
@@ -129,6 +131,7 @@ __all__ = [
     "restore_run",
     "search_experiments",
     "search_runs",
+    "serve",
     "set_experiment",
     "set_experiment_tag",
     "set_experiment_tags",
@@ -169,6 +172,10 @@ def __getattr__(name: str) -> Any:
         from mlops_nb.tracking.models import log_model
 
         return log_model
+    if name in ("serve", "endpoint"):
+        from mlops_nb.magics import serving
+
+        return getattr(serving, name)
     if name == "compare_data":
         from mlops_nb.tracking.data.comparing import compare_data
 

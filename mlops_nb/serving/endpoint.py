@@ -28,7 +28,7 @@ _GRACE = 5.0
 _JSON = (b"content-type", b"application/json")
 
 
-class Endpoint:
+class HostedEndpoint:
     """An endpoint.
 
     Threads: used from one event loop.

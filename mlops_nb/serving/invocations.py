@@ -6,6 +6,7 @@ MLflow goes, and what cannot be read is refused in MLflow's words.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -262,9 +263,7 @@ def _read_csv(body: bytes, schema: InputSchema, max_rows: int) -> Asked:
 
 def _read_parquet(body: bytes, max_rows: int) -> Asked:
     try:
-        from pyarrow import parquet
-
-        file = parquet.ParquetFile(io.BytesIO(body))
+        file = importlib.import_module("pyarrow.parquet").ParquetFile(io.BytesIO(body))
         _check_rows(file.metadata.num_rows, max_rows)  # before it is unpacked: a small file may hold many rows
         frame = file.read().to_pandas()
     except ScoringFailure:

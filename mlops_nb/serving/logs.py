@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 _READ = 64 << 10
@@ -23,10 +24,15 @@ class WorkerLog:
     """The last lines of an endpoint's workers, in memory and in a file with one predecessor, of a megabyte each.
 
     Threads: used from one event loop.
+
+    Args:
+        path: The file.
+        echo: Called with each line as well.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, echo: Callable[[str], None] | None = None) -> None:
         self._path = path
+        self._echo = echo
         self._lines: deque[str] = deque(_tail(path), maxlen=_KEPT_LINES)
         self._budget = float(_BURST)
         self._refilled = time.monotonic()
@@ -63,6 +69,9 @@ class WorkerLog:
     def _write(self, lines: list[str]) -> None:
         kept = [line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…" for line in lines]
         self._lines.extend(kept)
+        if self._echo is not None:
+            for line in kept:
+                self._echo(line)
         data = ("\n".join(kept) + "\n").encode("utf-8", "replace")
         with contextlib.suppress(OSError):  # a full disk must not end the workers; the lines are in memory
             if self._size + len(data) > _FILE_BYTES:

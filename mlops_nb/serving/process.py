@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -248,6 +249,9 @@ def _environment(threads: int) -> dict[str, str]:
         kept.pop(name, None)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         kept.setdefault(name, str(threads))
+    own = str(Path(__file__).parent.parent.parent)
+    if own not in site.getsitepackages():  # a source tree: the worker is of the same one
+        kept["PYTHONPATH"] = os.pathsep.join([own, *([kept["PYTHONPATH"]] if kept.get("PYTHONPATH") else [])])
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": kept.get("PYTHONDONTWRITEBYTECODE", "")}
 
 

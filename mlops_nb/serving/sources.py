@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from mlops_nb.core.artifacts import ArtifactOwner, owner_of_run
-from mlops_nb.core.logged_models import owner_of_model
+from mlops_nb.core.logged_models import LoggedModelQuery, owner_of_model
 from mlops_nb.core.model_sources import LoggedModelSource, RunSource, Source, VersionSource, parse_source
-from mlops_nb.errors import AlreadyExists, InvalidInput, NotFound, NotSupported
+from mlops_nb.errors import AlreadyExists, NotFound, NotSupported
 from mlops_nb.serving.records import ServedModel
 from mlops_nb.store.artifacts.paths import check_artifact_path
 from mlops_nb.store.base import ServedStore
@@ -42,6 +42,8 @@ def fetch(store: ServedStore, uri: str, models: Path, *, register_as: str = "", 
         registered = given.name
         number = _number(store, given)
         source = _origin(store, registered, number)
+    elif isinstance(given, RunSource) and given.uri == f"runs:/{given.run_id}":
+        source = _model_of_run(store, given.run_id)
     if isinstance(source, LoggedModelSource):
         model = store.logged_models.get(source.model_id)
         owner, inner, run_id = owner_of_model(model), "", model.source_run_id
@@ -49,8 +51,6 @@ def fetch(store: ServedStore, uri: str, models: Path, *, register_as: str = "", 
     elif isinstance(source, RunSource):
         owner, run_id = owner_of_run(store.get_run(source.run_id)), source.run_id
         inner = source.uri.removeprefix(f"runs:/{source.run_id}").strip("/")
-        if not inner:
-            raise InvalidInput(f"'{uri}' names a run, not a model of it.", hint="Give runs:/RUN/PATH or models:/m-…")
         canonical, key = source.uri, ""
     else:
         raise NotSupported(
@@ -81,6 +81,18 @@ def _origin(store: ServedStore, name: str, number: int) -> Source:
             return source
         name, number = source.name, _number(store, source)
     raise NotSupported(f"The version {number} of '{name}' was made from too long a chain of versions.")
+
+
+def _model_of_run(store: ServedStore, run_id: str) -> LoggedModelSource:
+    """Return the model that a run logged last."""
+    run = store.get_run(run_id)
+    query = LoggedModelQuery(experiment_ids=[run.experiment_id], filter=f"source_run_id = '{run.run_id}'", max_results=1)
+    found = store.logged_models.search(query).items
+    if not found:
+        raise NotFound(
+            f"The run {run.name} ({run.run_id[:8]}) has logged no model.", hint="Log one: %track model VAR, or mlops_nb.log_model."
+        )
+    return LoggedModelSource(uri=f"models:/{found[0].model_id}", model_id=found[0].model_id)
 
 
 def _number(store: ServedStore, given: VersionSource) -> int:

@@ -24,7 +24,7 @@ from mlops_nb.serving import records, sources
 from mlops_nb.serving.app import Door
 from mlops_nb.serving.channel import WorkerConfig
 from mlops_nb.serving.deployment import Deployment
-from mlops_nb.serving.endpoint import Endpoint
+from mlops_nb.serving.endpoint import HostedEndpoint
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.logs import WorkerLog
 from mlops_nb.serving.process import usage
@@ -53,7 +53,7 @@ class Supervisor:
         self._folder = folder
         self._store = store
         self._changed = changed
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, HostedEndpoint] = {}
         self._ports: dict[str, socket.socket] = {}
         self._sockets: Path | None = None
         self._lock: int | None = None
@@ -79,11 +79,11 @@ class Supervisor:
             if record.expires and record.expires <= now:
                 shutil.rmtree(self._folder / _RECORDS / record.name, ignore_errors=True)
             else:
-                endpoint = self._endpoints[record.name] = Endpoint(record, self._log_of(record.name))
+                endpoint = self._endpoints[record.name] = HostedEndpoint(record, self._log_of(record.name))
                 self._spawn(self._restore(endpoint))
         self._sweep()
 
-    async def _restore(self, endpoint: Endpoint) -> None:
+    async def _restore(self, endpoint: HostedEndpoint) -> None:
         record = endpoint.record
         with contextlib.suppress(OSError):  # taken by another meanwhile: the endpoint is there all the same, without it
             self._open_port(record)
@@ -163,7 +163,7 @@ class Supervisor:
 
     # -- what is told
 
-    def endpoint(self, name: str) -> Endpoint:
+    def endpoint(self, name: str) -> HostedEndpoint:
         """Return an endpoint.
 
         Raises:
@@ -227,11 +227,11 @@ class Supervisor:
         register = request.name if request.register else ""
         return sources.fetch(self._store(), request.model_uri, models, register_as=register, allow_unsafe=request.allow_unsafe)
 
-    def _new(self, request: StartRequest, model: ServedModel) -> Endpoint:
+    def _new(self, request: StartRequest, model: ServedModel) -> HostedEndpoint:
         ttl = records.DEFAULT_TTL if request.ttl is None else request.ttl
         record = EndpointRecord(name=request.name, created=time.time(), expires=time.time() + ttl, live=model)
         record.workers, record.limits = request.workers or 1, request.limits or Limits()
-        endpoint = self._endpoints[request.name] = Endpoint(record, self._log_of(request.name))
+        endpoint = self._endpoints[request.name] = HostedEndpoint(record, self._log_of(request.name))
         if request.port is not None:
             record.port, record.token = request.port, secrets.token_hex(24)
             try:
@@ -243,7 +243,7 @@ class Supervisor:
                 ) from None
         return endpoint
 
-    async def _serve(self, endpoint: Endpoint, request: StartRequest, model: ServedModel, attempt: Attempt) -> None:
+    async def _serve(self, endpoint: HostedEndpoint, request: StartRequest, model: ServedModel, attempt: Attempt) -> None:
         async with endpoint.changing:
             record = endpoint.record
             previous = record.live if endpoint.live is not None else None
@@ -260,7 +260,7 @@ class Supervisor:
             self._keep(endpoint)
             self._sweep()
 
-    async def _bring_up(self, endpoint: Endpoint, model: ServedModel, role: Role, share: float) -> None:
+    async def _bring_up(self, endpoint: HostedEndpoint, model: ServedModel, role: Role, share: float) -> None:
         """Start a version's workers and give it its place; what was there finishes its requests and ends.
 
         Raises:
@@ -284,7 +284,7 @@ class Supervisor:
         if before is not None:
             await before.stop()
 
-    def _deployment(self, endpoint: Endpoint, model: ServedModel, role: Role) -> Deployment:
+    def _deployment(self, endpoint: HostedEndpoint, model: ServedModel, role: Role) -> Deployment:
         record = endpoint.record
         self._numbers += 1
         assert self._sockets is not None
@@ -343,7 +343,7 @@ class Supervisor:
             self._keep(endpoint)
         return endpoint.info()
 
-    async def _take_over(self, endpoint: Endpoint) -> None:
+    async def _take_over(self, endpoint: HostedEndpoint) -> None:
         record = endpoint.record
         model = record.canary or record.shadow
         if model is None:
@@ -357,7 +357,7 @@ class Supervisor:
         record.history = [*record.history, previous][-records.KEPT_VERSIONS :]
         await self._drop_trials(endpoint)
 
-    async def _drop_trials(self, endpoint: Endpoint) -> None:
+    async def _drop_trials(self, endpoint: HostedEndpoint) -> None:
         ended = [one for one in (endpoint.canary, endpoint.shadow) if one is not None]
         endpoint.canary = endpoint.shadow = None
         endpoint.record.canary = endpoint.record.shadow = None
@@ -424,7 +424,7 @@ class Supervisor:
         self._numbers += 1
         return Attempt(number=self._numbers, label=label, role=role, state="starting")
 
-    def _keep(self, endpoint: Endpoint) -> None:
+    def _keep(self, endpoint: HostedEndpoint) -> None:
         if self._endpoints.get(endpoint.record.name) is endpoint:
             records.save(self._folder / _RECORDS / endpoint.record.name, endpoint.record)
 

@@ -76,8 +76,9 @@ class Serving:
 class ServeHandler(ApiHandler):
     """Sends requests on to a worker. A body over the model's limit is thrown away while it comes."""
 
-    def initialize(self, service: Service, mount: str, serving: Serving) -> None:
+    def initialize(self, service: Service, mount: str, serving: Serving | None = None) -> None:
         super().initialize(service, mount)
+        assert serving is not None
         self._supervisor = serving.supervisor
         self._pieces: list[bytes] = []
         self._size = 0
