@@ -40,6 +40,7 @@ class ScoringFailure(Exception):
         stack_trace: Of the model's own code.
         retry_after: Seconds after which the client may come again.
         plain: Answer the message alone, as text.
+        is_schema: The data are not what the signature says; MLflow has a class of its own for that.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ScoringFailure(Exception):
         stack_trace: str | None = None,
         retry_after: int | None = None,
         plain: bool = False,
+        is_schema: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
@@ -59,6 +61,7 @@ class ScoringFailure(Exception):
         self.stack_trace = stack_trace
         self.retry_after = retry_after
         self.plain = plain
+        self.is_schema = is_schema
 
     @property
     def content_type(self) -> bytes:
@@ -68,7 +71,7 @@ class ScoringFailure(Exception):
         """Return the answer's body."""
         if self.plain:
             return self.message.encode("utf-8", "replace")
-        _, state, kind = _KNOWN[self.code]
+        _, state, kind = (400, "KAM01", "SCHEMA_ENFORCEMENT_FAILED") if self.is_schema else _KNOWN[self.code]
         document: dict[str, Any] = {"error_code": self.code, "message": self.message}
         if state is not None:
             document |= {"sqlstate": state, "error_class": kind}

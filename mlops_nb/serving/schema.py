@@ -73,7 +73,7 @@ class InputSchema:
         if self._dtype is None or type(columns) is not list or type(rows) is not list or not rows or len(table) > 3:
             return None
         array = self._array(rows)
-        if array is None or array.shape[1] != len(columns) or (len(table) == 3 and len(table.get("index") or rows) != len(rows)):
+        if array is None or array.shape[1] != len(columns) or (len(table) == 3 and not _is_index(table.get("index"), len(rows))):
             return None
         if columns == self.names:
             return array
@@ -138,6 +138,10 @@ class InputSchema:
         except (TypeError, ValueError, OverflowError, IndexError):
             return None
         return array if array.ndim == 2 and array.shape[1] == len(self.names) else None
+
+
+def _is_index(index: Any, rows: int) -> bool:
+    return type(index) is list and len(index) == rows
 
 
 def _common_type(kinds: set[str]) -> str | None:

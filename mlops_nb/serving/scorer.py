@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops_nb.errors import MlopsError
+from mlops_nb.models.enforcement import enforce_params
 from mlops_nb.serving import answers, v2
 from mlops_nb.serving.failures import ScoringFailure
 from mlops_nb.serving.invocations import Asked, read_invocation
@@ -219,11 +220,16 @@ class Scorer:
 
     def _predict(self, asked: Asked) -> Any:
         try:
+            enforce_params(asked.params, self.model.signature)
+        except MlopsError as error:
+            raise ScoringFailure(f"Failed to predict data. \nError: {error}", "INVALID_PARAMETER_VALUE") from None
+        try:
             if asked.array is not None and self._takes_arrays and not asked.params:
                 return self.model.predict_array(asked.array)
             return self.model.predict(self._as_data(asked), asked.params)
         except MlopsError as error:
-            raise ScoringFailure(f"Failed to predict data. \nError: {_enforcement(error)}", "INVALID_PARAMETER_VALUE") from None
+            message = f"Failed to predict data. \nError: Failed to enforce schema of data. Error: {error}"
+            raise ScoringFailure(message, "INVALID_PARAMETER_VALUE", is_schema=True) from None
         except MemoryError:
             raise ScoringFailure("The model needs more memory than it may have.", "TEMPORARILY_UNAVAILABLE", retry_after=1) from None
         except Exception:  # noqa: BLE001 - as MLflow: the model's own code raises what it likes
@@ -248,10 +254,6 @@ class Scorer:
             return answers.predictions_body(prediction)
         except (TypeError, ValueError) as error:
             raise ScoringFailure(f"The prediction cannot be written as JSON: {error}.", "INTERNAL_ERROR") from None
-
-
-def _enforcement(error: MlopsError) -> str:
-    return f"Failed to enforce schema of data. Error: {error}"
 
 
 def _settle(group: Sequence[Job], results: Sequence[bytes | BaseException]) -> None:

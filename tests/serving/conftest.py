@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mlops_nb.serving.forwarding import Forwarded
+from mlops_nb.serving.records import EndpointInfo, StartRequest
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -51,6 +57,17 @@ save_model(pipe.fit(M, (M.age > 40).astype("int64")), out + "/mixed", input_exam
 A = rng.normal(size=(50, 3))
 save_model(LinearRegression().fit(A, A[:, 0]), out + "/tensor", input_example=A[:2], name="tensor")
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let workers find what the first of them compiled: an environment without compiled files costs each some seconds."""
+    patch = pytest.MonkeyPatch()
+    patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    if "PYTHONPYCACHEPREFIX" not in os.environ:
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")
@@ -105,5 +122,65 @@ def bad_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-JSON = {"Content-Type": "application/json"}
-Ask = Callable[..., Any]
+class Host:
+    """A supervisor on an event loop of its own thread, as a Jupyter server has one."""
+
+    def __init__(self, folder: Path) -> None:
+        from mlops_nb.serving.supervisor import Supervisor
+
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.supervisor = Supervisor(folder, lambda: pytest.fail("no store is needed"))  # type: ignore[arg-type,return-value]
+
+    def do(self, work: Any, timeout: float = 120) -> Any:
+        """Run something on the loop and return what it gives."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
+
+    def start(self, name: str, folder: Path, *, allow_unsafe: bool = True, **request: Any) -> EndpointInfo:
+        """Serve a model folder and wait until it is ready or has failed."""
+        asked = StartRequest(name=name, model_uri=str(folder), allow_unsafe=allow_unsafe, **request)
+        return self.do(self.supervisor.start(asked, wait=100, folder=folder))  # type: ignore[no-any-return]
+
+    def ask(self, name: str, body: Any, kind: str = "application/json", path: str = "/invocations", method: str = "POST") -> Forwarded:
+        """Send a request through the supervisor."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        endpoint = self.supervisor.endpoint(name)
+        headers = [(b"content-type", kind.encode())] if kind else []
+        return self.do(endpoint.send(method, path, headers, content))  # type: ignore[no-any-return]
+
+    def info(self, name: str) -> EndpointInfo:
+        async def info() -> EndpointInfo:
+            return self.supervisor.endpoint(name).info()
+
+        return self.do(info())  # type: ignore[no-any-return]
+
+    def logs(self, name: str) -> str:
+        async def logs() -> str:
+            return "\n".join(self.supervisor.logs(name, 500))
+
+        return self.do(logs())  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self.do(self.supervisor.close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A supervisor for the tests of a module."""
+    one = Host(tmp_path_factory.mktemp("serving"))
+    yield one
+    one.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait until something holds, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("It did not come about in time.")
