@@ -36,6 +36,7 @@ class HostedEndpoint:
     Attributes:
         record: As it is kept.
         live, canary, shadow: The workers of its versions, where they run.
+        coming: Those of a version that is being started.
         attempt: The last start of a version.
     """
 
@@ -45,6 +46,7 @@ class HostedEndpoint:
         self.live: Deployment | None = None
         self.canary: Deployment | None = None
         self.shadow: Deployment | None = None
+        self.coming: Deployment | None = None
         self.attempt: Attempt | None = None
         self.changing = asyncio.Lock()
         self._traffic: deque[tuple[float, float, bool]] = deque(maxlen=_KEPT)
@@ -52,8 +54,8 @@ class HostedEndpoint:
         self._shadowed = {"same": 0, "different": 0, "failed": 0}
 
     def deployments(self) -> list[Deployment]:
-        """Return those that run."""
-        return [one for one in (self.live, self.canary, self.shadow) if one is not None]
+        """Return those that run, or are on their way."""
+        return [one for one in (self.live, self.canary, self.shadow, self.coming) if one is not None]
 
     # -- requests
 

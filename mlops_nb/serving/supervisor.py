@@ -150,7 +150,7 @@ class Supervisor:
     async def _look(self) -> None:
         now = time.time()
         for endpoint in list(self._endpoints.values()):
-            if endpoint.record.expires and endpoint.record.expires <= now:
+            if endpoint.record.expires and endpoint.record.expires <= now and endpoint.live is not None:
                 endpoint.log.note("Its time is over.")
                 self._spawn(self._end(endpoint.record.name))
                 continue
@@ -228,8 +228,7 @@ class Supervisor:
         return sources.fetch(self._store(), request.model_uri, models, register_as=register, allow_unsafe=request.allow_unsafe)
 
     def _new(self, request: StartRequest, model: ServedModel) -> HostedEndpoint:
-        ttl = records.DEFAULT_TTL if request.ttl is None else request.ttl
-        record = EndpointRecord(name=request.name, created=time.time(), expires=time.time() + ttl, live=model)
+        record = EndpointRecord(name=request.name, created=time.time(), live=model)
         record.workers, record.limits = request.workers or 1, request.limits or Limits()
         endpoint = self._endpoints[request.name] = HostedEndpoint(record, self._log_of(request.name))
         if request.port is not None:
@@ -253,8 +252,8 @@ class Supervisor:
                 await self._bring_up(endpoint, model, request.role, request.share)
             except MlopsError:
                 return  # told by the attempt
-            if request.ttl is not None:
-                record.expires = time.time() + request.ttl
+            if request.ttl is not None or previous is None:  # its time begins when it is ready
+                record.expires = time.time() + (request.ttl or records.DEFAULT_TTL)
             if previous is not None and request.role is Role.LIVE and previous.folder != model.folder:
                 record.history = [*record.history, previous][-records.KEPT_VERSIONS :]
             self._keep(endpoint)
@@ -269,8 +268,11 @@ class Supervisor:
         attempt = endpoint.attempt
         assert attempt is not None
         try:
-            deployment = self._deployment(endpoint, model, role)
+            deployment = endpoint.coming = self._deployment(endpoint, model, role)
             await deployment.start()
+            if self._endpoints.get(endpoint.record.name) is not endpoint:
+                await deployment.stop(at_once=True)
+                raise NotFound(f"The endpoint '{endpoint.record.name}' was stopped meanwhile.")
         except (MlopsError, OSError) as error:
             attempt.state, attempt.problem = "failed", str(error)
             endpoint.log.note(f"{endpoint.record.name} {model.label} could not be started: {error}")
@@ -278,6 +280,8 @@ class Supervisor:
             if isinstance(error, MlopsError):
                 raise
             raise NotSupported(f"No process can be started: {error.strerror}.") from error
+        finally:
+            endpoint.coming = None
         before = endpoint.take_place(role, model, deployment, share)
         attempt.state = "ready"
         self._changed()
@@ -413,7 +417,7 @@ class Supervisor:
         if port is not None:
             port.close()
         (self._folder / _RECORDS / name / records.RECORD_FILE).unlink(missing_ok=True)
-        await asyncio.gather(*(one.stop() for one in endpoint.deployments()))
+        await asyncio.gather(*(one.stop(at_once=one is endpoint.coming) for one in endpoint.deployments()))
         shutil.rmtree(self._folder / _RECORDS / name, ignore_errors=True)
         self._sweep()
         self._changed()

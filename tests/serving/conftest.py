@@ -52,7 +52,8 @@ y = (X.a + X.b > 0).astype("int64")
 save_model(LogisticRegression().fit(X, y), out + "/numbers", input_example=X[:3], name="numbers")
 save_model(LinearRegression().fit(X, X.a * 3), out + "/other", input_example=X[:3], name="other")
 M = pd.DataFrame({"age": rng.integers(18, 80, 200), "plan": rng.choice(["free", "pro"], 200), "income": rng.normal(size=200)})
-pipe = make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["plan"]), remainder="passthrough"), LogisticRegression())
+coded = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["plan"]), remainder="passthrough")
+pipe = make_pipeline(coded, LogisticRegression())
 save_model(pipe.fit(M, (M.age > 40).astype("int64")), out + "/mixed", input_example=M[:3], name="mixed")
 A = rng.normal(size=(50, 3))
 save_model(LinearRegression().fit(A, A[:, 0]), out + "/tensor", input_example=A[:2], name="tensor")
@@ -90,7 +91,10 @@ class Model:
         if what == "hold":  # computes in C without letting go
             ctypes.PyDLL(None).sleep(600)
         if what == "leak":
-            self.kept.append(bytearray(b"x") * (3 << 30))
+            for _ in range(40):
+                self.kept.append(bytearray(b"x") * (200 << 20))
+                time.sleep(0.2)
+        if what == "huge": bytearray(b"x") * (50 << 30)
         if what == "fork":
             for _ in range(200): subprocess.Popen(["sleep", "300"])
             time.sleep(30)
