@@ -236,14 +236,15 @@ def models_serve(
 def _fetched(uri: str, copies: Path) -> ServedModel:
     """Return the model of a URI; a folder of this machine stays where it is."""
     from mlops_nb.serving.records import ServedModel
+
+    if not uri.lower().startswith(("models:", "runs:")):
+        folder = Path(uri.removeprefix("file://")).expanduser().absolute()
+        return ServedModel(label="1", model=uri, folder=str(folder))
     from mlops_nb.serving.sources import fetch
     from mlops_nb.store.base import ServedStore
     from mlops_nb.store.open import open_store
     from mlops_nb.tracking.target import resolve
 
-    if not uri.lower().startswith(("models:", "runs:")):
-        folder = Path(uri.removeprefix("file://")).expanduser().absolute()
-        return ServedModel(label="1", model=uri, folder=str(folder))
     target = resolve()
     store = None if target.store_uri.startswith(("http://", "https://")) else open_store(target.store_uri, create=False)
     if not isinstance(store, ServedStore):

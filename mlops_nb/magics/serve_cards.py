@@ -157,13 +157,14 @@ def infos_bundle(infos: Sequence[EndpointInfo]) -> Bundle:
         trial = info.canary or info.shadow
         kind = "canary" if info.canary else "shadow"
         traffic = info.traffic
+        asked = f"{traffic.requests} request{'' if traffic.requests == 1 else 's'}"
         rows.append(
             [
                 f"{GLYPHS.get(info.state, '?')} {info.state}",
                 info.name,
                 _version(info.live),
                 f"{kind} {_version(trial)} {trial.share:.0%}" if trial else "",
-                f"{traffic.requests} requests" + (f", {traffic.errors} failed" if traffic.errors else ""),
+                asked + (f", {traffic.errors} failed" if traffic.errors else ""),
                 f"{traffic.p95:.1f} ms" if traffic.p95 is not None else "",
                 f"{info.live.memory >> 20} MiB" if info.live and info.live.memory else "",
                 format_duration(max(0.0, info.expires - time.time()) * 1000) if info.expires else "",

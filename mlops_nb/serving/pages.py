@@ -192,7 +192,7 @@ def page(about: About) -> bytes:
     """Return the page of the server."""
     signature = about.signature
     example = json.dumps(about.example, ensure_ascii=False) if about.example is not None else _made_up(signature)
-    shown = example if len(example) <= 2000 else example[:2000] + " …"
+    shown = (example if len(example) <= 2000 else example[:2000] + " …").replace("'", "'\\''")
     parts = [
         f"<h1>{escape(about.name)} <small>version {escape(about.version)}</small></h1>",
         f"<p>{escape(about.model)} · {escape(about.platform)} · <a href='openapi.json'>OpenAPI</a> · <a href='metrics'>figures</a></p>",

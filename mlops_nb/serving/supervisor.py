@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
 import shutil
-import socket
-import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -27,6 +24,7 @@ from mlops_nb.serving.deployment import Deployment
 from mlops_nb.serving.endpoint import HostedEndpoint
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.logs import WorkerLog
+from mlops_nb.serving.ownership import Ownership
 from mlops_nb.serving.process import usage
 from mlops_nb.serving.records import Attempt, EndpointInfo, EndpointRecord, Role, ServedModel, StartRequest
 from mlops_nb.store.base import ServedStore
@@ -35,7 +33,7 @@ log = logging.getLogger("mlops_nb.serving")
 
 _TICK = 0.5
 _MOST_ENDPOINTS = 100
-_MODELS, _RECORDS, _LOCK = "models", "endpoints", "lock"
+_MODELS, _RECORDS = "models", "endpoints"
 
 
 class Supervisor:
@@ -54,9 +52,7 @@ class Supervisor:
         self._store = store
         self._changed = changed
         self._endpoints: dict[str, HostedEndpoint] = {}
-        self._ports: dict[str, socket.socket] = {}
-        self._sockets: Path | None = None
-        self._lock: int | None = None
+        self._owned = Ownership(folder)
         self._ticking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = 0
@@ -86,7 +82,7 @@ class Supervisor:
     async def _restore(self, endpoint: HostedEndpoint) -> None:
         record = endpoint.record
         with contextlib.suppress(OSError):  # taken by another meanwhile: the endpoint is there all the same, without it
-            self._open_port(record)
+            self._owned.open_port(record)
         async with endpoint.changing:
             roles = [
                 (Role.LIVE, record.live, 1.0),
@@ -106,38 +102,12 @@ class Supervisor:
             task.cancel()
         ending = [one.stop(at_once=True) for endpoint in self._endpoints.values() for one in endpoint.deployments()]
         await asyncio.gather(*ending, return_exceptions=True)
-        for port in self._ports.values():
-            port.close()
-        if self._sockets is not None:
-            shutil.rmtree(self._sockets, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._owned.release()
 
     def _own(self) -> None:
-        """Become the one process that runs this project's endpoints.
-
-        Raises:
-            NotSupported: If another process does.
-        """
-        if self._lock is not None:
-            return
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-            os.close(lock)
-            raise NotSupported(
-                f"The endpoints of this project belong to another server, the process {pid}.", hint="Ask that one, or end it."
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-        self._lock = lock
-        # Paths of Unix sockets are short: they cannot be in the project.
-        self._sockets = Path(tempfile.mkdtemp(prefix="mlops-nb-"))
-        self._ticking = asyncio.get_running_loop().create_task(self._tick())
+        """Become the one process that runs this project's endpoints."""
+        if self._owned.take():
+            self._ticking = asyncio.get_running_loop().create_task(self._tick())
 
     async def _tick(self) -> None:
         while True:
@@ -234,7 +204,7 @@ class Supervisor:
         if request.port is not None:
             record.port, record.token = request.port, secrets.token_hex(24)
             try:
-                self._open_port(record)
+                self._owned.open_port(record)
             except OSError as error:
                 del self._endpoints[request.name]
                 raise InvalidInput(
@@ -291,7 +261,6 @@ class Supervisor:
     def _deployment(self, endpoint: HostedEndpoint, model: ServedModel, role: Role) -> Deployment:
         record = endpoint.record
         self._numbers += 1
-        assert self._sockets is not None
         place = self._folder / _RECORDS / record.name
         config = WorkerConfig(
             name=record.name,
@@ -305,27 +274,13 @@ class Supervisor:
         )
         return Deployment(
             config,
-            socket_path=self._sockets / str(self._numbers),
-            port=self._ports.get(record.name) if role is Role.LIVE else None,
+            socket_path=self._owned.socket_path(self._numbers),
+            port=self._owned.port_of(record.name) if role is Role.LIVE else None,
             workers=record.workers if role is Role.LIVE else 1,
             log=endpoint.log,
             threads=max(1, (os.cpu_count() or 1) // record.workers),
             changed=self._changed,
         )
-
-    def _open_port(self, record: EndpointRecord) -> None:
-        if not record.token or record.name in self._ports:
-            return
-        port = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            port.bind(("127.0.0.1", record.port))
-            port.listen(2048)
-        except OSError:
-            port.close()
-            raise
-        record.port = port.getsockname()[1]
-        self._ports[record.name] = port
 
     # -- changing
 
@@ -413,9 +368,7 @@ class Supervisor:
         endpoint = self._endpoints.pop(name, None)
         if endpoint is None:
             return
-        port = self._ports.pop(name, None)
-        if port is not None:
-            port.close()
+        self._owned.close_port(name)
         (self._folder / _RECORDS / name / records.RECORD_FILE).unlink(missing_ok=True)
         await asyncio.gather(*(one.stop(at_once=one is endpoint.coming) for one in endpoint.deployments()))
         shutil.rmtree(self._folder / _RECORDS / name, ignore_errors=True)

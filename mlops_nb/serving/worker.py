@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlops_nb.errors import MlopsError
+from mlops_nb.errors import MissingDependencyError, MlopsError
 from mlops_nb.serving import channel
 from mlops_nb.serving.batching import try_out
 from mlops_nb.serving.channel import Alive, Failed, Ready, Stuck, WorkerConfig
@@ -90,6 +90,10 @@ class _Worker:
         """Load the model and ask it once."""
         began = time.perf_counter()
         config = self.config
+        try:
+            import uvicorn  # noqa: F401 - said before the model is loaded
+        except ImportError:
+            raise MissingDependencyError("uvicorn", extra="serve", purpose="Serving models") from None
         from mlops_nb.models.loading import load_model
         from mlops_nb.serving.app import ScoringApp
         from mlops_nb.serving.figures import Figures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -30,14 +29,8 @@ X = pd.DataFrame(rng.normal(size=(2500, 3)), columns=["tenure", "größe", "<b>b
 y = (X.tenure > 0).astype(int)
 model = LogisticRegression().fit(X, y)
 better = LogisticRegression(C=50).fit(X, y)
-class Liar(LogisticRegression):
-    def predict(self, rows):
-        import os
-        answer = super().predict(rows)
-        if os.environ.get("JPY_PARENT_PID") is None:
-            answer[3] = 1 - answer[3]
-        return answer
 ''')
+X, model = shell.user_ns["X"], shell.user_ns["model"]
 def cell(text):
     done = shell.run_cell(text)
     if done.error_in_exec is not None:
@@ -138,8 +131,9 @@ cell("%serve stop again")
 
 def test_what_answers_otherwise_than_the_variable_does_not_stay(notebook: Notebook) -> None:
     out = notebook.run("""
-wrong = model.predict
-model.predict = lambda rows: 1 - wrong(rows)
+kind = type(model)
+right = kind.predict
+kind.predict = lambda self, rows: 1 - right(self, rows)  # in this process alone
 cell("%serve model --name liar --example X[:20]")
 cell("%serve ls")
 cell("%serve model --name liar --example X[:20] --no-parity")
@@ -152,7 +146,7 @@ cell("%serve stop liar")
 
 def test_mistakes_are_one_line_with_the_next_step(notebook: Notebook) -> None:
     out = notebook.run("""
-del X
+cell("del X")
 cell("%serve model")
 cell("%serve lgos churn")
 cell("%serve logs chrun")
@@ -236,4 +230,3 @@ def test_the_command_line_serves_by_itself_until_it_is_told_to_end(models: Path,
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(40) == 0
-    assert json.dumps(url)
