@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         tag_run,
         watch,
     )
+    from mlops_nb.magics.serving import endpoint, serve
     from mlops_nb.tracking.autolog import autolog
     from mlops_nb.tracking.data.comparing import compare_data
     from mlops_nb.tracking.models import log_model
@@ -101,6 +102,7 @@ __all__ = [
     "disable_system_metrics_logging",
     "enable_system_metrics_logging",
     "end_run",
+    "endpoint",
     "explore",
     "flush_async_logging",
     "get_artifact_uri",
@@ -139,6 +141,7 @@ __all__ = [
     "run_table",
     "search_experiments",
     "search_runs",
+    "serve",
     "set_experiment",
     "set_experiment_tag",
     "set_experiment_tags",
@@ -184,6 +187,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return getattr(importlib.import_module(_VIEWS[name]), name)
+    if name in ("serve", "endpoint"):
+        from mlops_nb.magics import serving
+
+        return getattr(serving, name)
     if name == "compare_data":
         from mlops_nb.tracking.data.comparing import compare_data
 

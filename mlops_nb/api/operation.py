@@ -19,7 +19,8 @@ import msgspec
 
 from mlops_nb.api.project import ServedProject
 from mlops_nb.api.transfer import CheckedUpload
-from mlops_nb.errors import InvalidInput
+from mlops_nb.errors import InvalidInput, NotSupported
+from mlops_nb.serving.endpoints import Endpoints
 from mlops_nb.store.artifacts.base import OpenedFile
 from mlops_nb.store.base import ServedStore
 
@@ -81,6 +82,17 @@ class Context:
             StoreError: If it cannot be opened.
         """
         return self.project.store(create=self._permission is Permission.WRITE)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The model servers of the project.
+
+        Raises:
+            NotSupported: If this server runs none.
+        """
+        if self.project.endpoints is None:
+            raise NotSupported("This server runs no models.", hint="Ask the Jupyter server of the project, or run: mlops-nb models serve")
+        return self.project.endpoints
 
     @property
     def upload(self) -> CheckedUpload:

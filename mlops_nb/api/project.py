@@ -11,6 +11,7 @@ import msgspec
 
 from mlops_nb.config import Project
 from mlops_nb.errors import StoreError, StoreUnreachable
+from mlops_nb.serving.endpoints import Endpoints
 from mlops_nb.store.base import ServedStore
 
 
@@ -37,6 +38,9 @@ class ServedProject:
     """A project and its store. Opening is tried anew at each use until it succeeds.
 
     Threads: all methods may be called from any thread. Ownership: it closes the store that it opened.
+
+    Attributes:
+        endpoints: The model servers of the project; None where this server runs none.
     """
 
     def __init__(self, served: Served | Project) -> None:
@@ -44,6 +48,8 @@ class ServedProject:
         self._lock = threading.Lock()
         self._store: ServedStore | None = None
         self._closed = False
+        # Set by a server that runs models.
+        self.endpoints: Endpoints | None = None
 
     @property
     def project(self) -> Project:

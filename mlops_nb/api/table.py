@@ -16,7 +16,7 @@ from mlops_nb.api.mlflow import server as mlflow_server
 from mlops_nb.api.mlflow import traces as mlflow_traces
 from mlops_nb.api.mlflow import traces_v2 as mlflow_traces_v2
 from mlops_nb.api.operation import Operation
-from mlops_nb.api.v1 import artifacts, compare, details, experiments, ingest, metrics, notebooks, runs, status
+from mlops_nb.api.v1 import artifacts, compare, details, endpoints, experiments, ingest, metrics, notebooks, runs, status
 
 OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
@@ -28,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *artifacts.OPERATIONS,
     *details.OPERATIONS,
     *ingest.OPERATIONS,
+    *endpoints.OPERATIONS,
     *mlflow_server.OPERATIONS,
     *mlflow_experiments.OPERATIONS,
     *mlflow_runs.OPERATIONS,

@@ -17,6 +17,7 @@ from mlops_nb.cli.plot import plot
 from mlops_nb.cli.report import report
 from mlops_nb.cli.runs import runs
 from mlops_nb.cli.server import server
+from mlops_nb.cli.serving import models_serve, serve
 from mlops_nb.cli.track import doctor, sync, track
 from mlops_nb.cli.transfer import export_group, import_group
 from mlops_nb.core.formatting import one_line
@@ -37,6 +38,8 @@ commands.add_command(server)
 commands.add_command(models)
 for command in (experiments, runs, artifacts, import_group, export_group, gc, db):
     commands.add_command(command)
+commands.add_command(serve)
+models.add_command(models_serve)
 commands.add_command(sync)
 commands.add_command(doctor)
 

@@ -9,7 +9,10 @@ from mlops_nb.execution.ledger import CellLedger
 from mlops_nb.magics import cards
 from mlops_nb.magics.comparing import CompareMagics
 from mlops_nb.magics.completion import TrackCompleter
+from mlops_nb.magics.serve_cards import EndpointList, endpoint_bundle, infos_bundle
+from mlops_nb.magics.serve_completion import ServeCompleter
 from mlops_nb.magics.track import TrackMagics, begin_of_track_cell
+from mlops_nb.serving.client import Endpoint
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking import watching
 from mlops_nb.tracking.lookup import Runs
@@ -29,6 +32,9 @@ class Extension:
         self.comparing = CompareMagics(shell, self.magics.say)
         self.completer = TrackCompleter(self.session)
         self.magics.known = self.completer.known
+        self.serve = self.magics.serve
+        self.serve.say = self.magics.say
+        self.serve_completer = ServeCompleter(self.session, self.completer.known)
 
     def load(self) -> None:
         """Register magics, hooks, completion and displays."""
@@ -37,12 +43,17 @@ class Extension:
         self.shell.register_magics(self.comparing)
         for name in taken:
             self.magics.say(f"%{name} belonged to another extension; it is ours now. %mlops {name} does the same.")
+        self._takes_serve = "serve" not in self.shell.magics_manager.magics["line"]
+        if self._takes_serve:
+            self.shell.register_magics(self.serve)
+        else:
+            self.magics.say("%serve belongs to another extension and stays its; ours is %mlops serve.")
         self.shell.input_transformers_cleanup.insert(0, begin_of_track_cell)
         # Before the ledger's: what a cell changed in watched variables belongs to that cell.
         self.shell.events.register("post_run_cell", self._before_the_ledger)
         self.ledger.install()
         self.shell.events.register("post_run_cell", self.magics.after_cell)
-        self.shell.Completer.custom_matchers.append(self.completer.matcher)
+        self.shell.Completer.custom_matchers += [self.completer.matcher, self.serve_completer.matcher]
         formatter = self.shell.display_formatter.mimebundle_formatter
         formatter.for_type(ActiveRun, lambda run, **_: cards.active_run_bundle(run))
         formatter.for_type(Run, lambda run, **_: cards.run_bundle(run, self.magics.series_of(run)))
@@ -50,6 +61,9 @@ class Extension:
         # IPython has a printer of its own for lists, which goes before a bundle.
         plain = self.shell.display_formatter.formatters["text/plain"]
         plain.for_type(Runs, lambda runs, printer, _cycle: printer.text(cards.runs_bundle(runs)["text/plain"]))
+        formatter.for_type(Endpoint, lambda endpoint, **_: endpoint_bundle(endpoint))
+        # As for runs.
+        plain.for_type(EndpointList, lambda infos, printer, _cycle: printer.text(infos_bundle(infos)["text/plain"]))
         self.magics.say(self.magics.greeting())
 
     @staticmethod
@@ -62,13 +76,16 @@ class Extension:
         self.shell.events.unregister("post_run_cell", self._before_the_ledger)
         self.shell.events.unregister("post_run_cell", self.magics.after_cell)
         self.shell.input_transformers_cleanup.remove(begin_of_track_cell)
-        self.shell.Completer.custom_matchers.remove(self.completer.matcher)
-        for name in ("track", "compare", "mlops"):
+        for matcher in (self.completer.matcher, self.serve_completer.matcher):
+            self.shell.Completer.custom_matchers.remove(matcher)
+        for name in ("track", "compare", "mlops", *(["serve"] if self._takes_serve else [])):
             self.shell.magics_manager.magics["line"].pop(name, None)
+            self.shell.magics_manager.magics["cell"].pop(name, None)
         formatter = self.shell.display_formatter.mimebundle_formatter
-        for kind in (ActiveRun, Run, Runs):
+        for kind in (ActiveRun, Run, Runs, Endpoint):
             formatter.pop(kind, None)
         self.shell.display_formatter.formatters["text/plain"].pop(Runs, None)
+        self.shell.display_formatter.formatters["text/plain"].pop(EndpointList, None)
 
 
 def load(shell: Any) -> None:

@@ -27,6 +27,7 @@ from mlops_nb.magics.live import LiveCard, live_card
 from mlops_nb.magics.parsers import CELL_VERB, VERBS, parser_of
 from mlops_nb.magics.reading import ReadingVerbs
 from mlops_nb.magics.seeding import seed_everything
+from mlops_nb.magics.serve import ServeMagics
 from mlops_nb.magics.twins import twin_of
 from mlops_nb.tracking import figures, watching
 from mlops_nb.tracking.run import ActiveRun
@@ -36,7 +37,7 @@ from mlops_nb.tracking.target import resolve
 _EXPRESSIONS = ("--step", "--seed", "--example")
 _CELL_LINE = re.compile(r"%%track(?:[ \t]+(?P<rest>.*))?")
 _HELP_LINE = re.compile(r"\s*(?P<magic>%{1,2}track)(?:\s+(?P<verb>\w+))?\s*\?{1,2}\s*")
-_UNDER_MLOPS = ("track", "compare", "doctor")
+_UNDER_MLOPS = ("track", "compare", "serve", "doctor")
 _LITERAL = re.compile(r"""[rbuf]*["']""")
 
 
@@ -72,6 +73,7 @@ class TrackMagics(ReadingVerbs, Magics):
         self.shell: Any = shell
         self.session = session
         self.ledger = ledger
+        self.serve = ServeMagics(shell)
         self._attempts: dict[str, int] = {}
         self._card: LiveCard | None = None
         self._quiet: list[tuple[ActiveRun, Any]] = []
@@ -151,19 +153,17 @@ class TrackMagics(ReadingVerbs, Magics):
     @no_var_expand
     @line_magic
     def mlops(self, line: str) -> Any:
-        """Everything under one name: `%mlops track ...`, `%mlops compare ...`; `%mlops doctor` checks the installation."""
+        """Everything under one name: `%mlops track ...`, `%mlops compare ...`, `%mlops serve ...`; `%mlops doctor` checks."""
         verb, _, rest = line.strip().partition(" ")
-        if verb == "track":
-            return self.shell.run_line_magic("track", rest)
-        if verb == "compare":
-            return self.shell.run_line_magic("compare", rest)
+        if verb in ("track", "compare"):
+            return self.shell.run_line_magic(verb, rest)
+        if verb == "serve":
+            return self.serve.run(rest)
         if verb in ("", "doctor"):
             from mlops_nb.magics.doctor import report
 
             return self.say(report())
-        raise InvalidInput(
-            f"%mlops: no sub-command '{verb}'.", hint=did_you_mean(verb, ("track", "compare", "doctor")) or "Write %mlops? for help."
-        )
+        raise InvalidInput(f"%mlops: no sub-command '{verb}'.", hint=did_you_mean(verb, _UNDER_MLOPS) or "Write %mlops? for help.")
 
     # -- runs
 

@@ -13,11 +13,13 @@ from traitlets import Instance
 
 from mlops_nb.api.router import pattern_of
 from mlops_nb.config import find_project
+from mlops_nb_server import serving
 from mlops_nb_server.handler import ApiHandler, UploadHandler
 from mlops_nb_server.live import SCHEMA, StoreWatcher
 from mlops_nb_server.liveness import start_liveness
 from mlops_nb_server.runtime import publish
 from mlops_nb_server.service import Service
+from mlops_nb_server.serving import ServeHandler, Serving
 
 MOUNT = "mlops"
 _GROUP = re.compile(r"\(\?P<\w+>")
@@ -28,6 +30,7 @@ class MlopsServer(ExtensionApp):
 
     name = "mlops_nb_server"
     service: Any = Instance(Service, allow_none=True)
+    serving: Any = Instance(Serving, allow_none=True)
 
     def initialize_handlers(self) -> None:
         server: Any = self.serverapp
@@ -37,6 +40,9 @@ class MlopsServer(ExtensionApp):
         shared = {"service": self.service, "mount": mount}
         uploads = dict.fromkeys(path for operation in self.service.router.operations if operation.upload for path in operation.paths)
         self.handlers.extend((f"/{MOUNT}{_GROUP.sub('(?:', pattern_of(path))}", UploadHandler, shared) for path in uploads)
+        self.serving = Serving(self.service, server.event_logger)
+        server.event_logger.register_event_schema(serving.SCHEMA)
+        self.handlers.append((f"/{MOUNT}{serving.PATH}", ServeHandler, {**shared, "serving": self.serving}))
         self.handlers.append((rf"/{MOUNT}(?:/.*)?", ApiHandler, shared))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
@@ -44,9 +50,11 @@ class MlopsServer(ExtensionApp):
         self._liveness = start_liveness(serverapp, self.service.project)
         self._watcher = StoreWatcher(self.service, serverapp.event_logger, self.log)
         self._watcher.start()
+        await self.serving.start()
 
     async def stop_extension(self) -> None:
         self._publication.close()
+        await self.serving.stop()
         await self._watcher.stop()
         await self._liveness.stop()
         await asyncio.to_thread(self.service.close)

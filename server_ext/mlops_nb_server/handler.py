@@ -73,11 +73,15 @@ class ApiHandler(JupyterHandler):
         else:
             self._refusal = None if self._route else not_found()
 
-    async def _authorize(self) -> None:
+    @property
+    def _action(self) -> str:
+        """What the caller must be allowed to do."""
         if self._route is not None:
-            action = self._route.operation.permission.value
-        else:
-            action = (Permission.READ if self.request.method in _SAFE else Permission.WRITE).value
+            return self._route.operation.permission.value
+        return (Permission.READ if self.request.method in _SAFE else Permission.WRITE).value
+
+    async def _authorize(self) -> None:
+        action = self._action
         allowed = self.authorizer.is_authorized(self, self.current_user, action, AUTH_RESOURCE)
         if inspect.isawaitable(allowed):
             allowed = await allowed

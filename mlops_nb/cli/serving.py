@@ -1,0 +1,278 @@
+"""`mlops-nb serve ...`: the endpoints of the project's Jupyter server; and `mlops-nb models serve`, a server by itself."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_nb.cli.output import json_option, say
+from mlops_nb.errors import InvalidInput, NotSupported
+
+if TYPE_CHECKING:
+    from mlops_nb.serving.app import Door
+    from mlops_nb.serving.records import EndpointInfo, ServedModel
+
+_TOKEN = "MLOPS_NB_SERVE_TOKEN"
+
+
+@click.group()
+def serve() -> None:
+    """Endpoints of the Jupyter server that runs for this project."""
+
+
+@serve.command("start")
+@click.argument("model")
+@click.option("--name", help="The endpoint's; the registered model's by default.")
+@click.option("--ttl", default="2h", show_default=True, help="End after this time, such as 30m.")
+@click.option("--workers", "-w", type=click.IntRange(1, 16), help="Processes.")
+@click.option("--canary", metavar="SHARE", help="Only this share of the requests of the endpoint that is there, such as 10%.")
+@click.option("--shadow", metavar="SHARE", help="A copy of this share of the requests; its answers are only compared.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Also a port of its own on this machine; 0 is any.")
+@click.option("--allow-unsafe", is_flag=True, help="Load it although it could run code on loading.")
+@json_option
+def start(
+    model: str,
+    name: str | None,
+    ttl: str,
+    workers: int | None,
+    canary: str | None,
+    shadow: str | None,
+    port: int | None,
+    allow_unsafe: bool,
+    json_flag: bool,
+) -> None:
+    """Serve MODEL: models:/NAME/3, NAME@prod, a run such as @best:auc, or runs:/RUN/PATH."""
+    from mlops_nb.magics import serving
+    from mlops_nb.magics.serve_cards import card_bundle
+    from mlops_nb.magics.serve_parsers import seconds, share
+
+    endpoint = serving.serve(
+        model,
+        name,
+        ttl=seconds(ttl),
+        workers=workers,
+        canary=share(canary) if canary else None,
+        shadow=share(shadow) if shadow else None,
+        port=port,
+        allow_unsafe=allow_unsafe,
+    )
+    info = endpoint.info()
+    say(info, card_bundle(endpoint, info)["text/plain"], as_json=json_flag)
+
+
+@serve.command("ls")
+@json_option
+def list_endpoints(json_flag: bool) -> None:
+    """List the endpoints."""
+    from mlops_nb.magics.serve_cards import infos_bundle
+    from mlops_nb.magics.serving import find_server
+
+    infos = find_server().all()
+    say(infos, infos_bundle(infos)["text/plain"], as_json=json_flag)
+
+
+@serve.command("logs")
+@click.argument("name")
+@click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1, 1000), help="So many lines.")
+def logs(name: str, number: int) -> None:
+    """Show what the processes of an endpoint printed."""
+    from mlops_nb.magics.serving import find_server
+
+    for line in find_server().logs(name, number):
+        click.echo(line)
+
+
+@serve.command("stop")
+@click.argument("name")
+def stop(name: str) -> None:
+    """End an endpoint; requests that run are finished."""
+    from mlops_nb.magics.serving import find_server
+
+    find_server().stop(name)
+    click.echo(f"■ {name} is stopped.")
+
+
+@serve.command("test")
+@click.argument("name")
+@click.argument("body", type=click.File("rb"), required=False)
+@click.option("--content-type", default="application/json", show_default=True)
+def test(name: str, body: Any, content_type: str) -> None:
+    """Send a file (- is the input) to an endpoint and print the answer; the endpoint's own example by default."""
+    import json
+
+    from mlops_nb.magics.serving import find_server
+
+    server = find_server()
+    if body is not None:
+        content = body.read()
+    else:
+        example = server.get(name).example
+        if example is None:
+            raise InvalidInput(f"The endpoint '{name}' has no example.", hint=f"Give a file: mlops-nb serve test {name} rows.json")
+        content = json.dumps(example).encode()
+    click.echo(server.score(name, content, content_type))
+
+
+@serve.command("monitor")
+@click.argument("name")
+@json_option
+def monitor(name: str, json_flag: bool) -> None:
+    """Show the traffic of the last minute, the processes and the versions of an endpoint."""
+    from mlops_nb.magics.serve_cards import monitor_bundle
+    from mlops_nb.magics.serving import find_server
+
+    info = find_server().get(name)
+    say(info, monitor_bundle(info)["text/plain"], as_json=json_flag)
+
+
+@serve.command("promote")
+@click.argument("name")
+@click.option("--to", "alias", metavar="ALIAS", help="Give what is live then this alias in the registry, such as prod.")
+@click.option("--canary", metavar="SHARE", help="Only give the canary this share.")
+def promote(name: str, alias: str | None, canary: str | None) -> None:
+    """Make the canary or the shadow live, without a failed request."""
+    from mlops_nb.magics.serve_parsers import share
+    from mlops_nb.magics.serving import find_server
+
+    _say_live(find_server().promote(name, share=share(canary) if canary else None, alias=alias))
+
+
+@serve.command("rollback")
+@click.argument("name")
+def rollback(name: str) -> None:
+    """Drop the canary and the shadow, or else make live what was live before."""
+    from mlops_nb.magics.serving import find_server
+
+    _say_live(find_server().rollback(name))
+
+
+@serve.command("extend")
+@click.argument("name")
+@click.argument("ttl")
+def extend(name: str, ttl: str) -> None:
+    """Let an endpoint live for TTL from now, such as 8h; one that is parked is tried again."""
+    from mlops_nb.magics.serve_parsers import seconds
+    from mlops_nb.magics.serving import find_server
+
+    find_server().extend(name, seconds(ttl))
+    click.echo(f"◉ {name} lives for {ttl} from now.")
+
+
+def _say_live(info: EndpointInfo) -> None:
+    click.echo(f"◉ {info.name}: {info.live.label if info.live else 'nothing'} is live.")
+
+
+@click.command("serve", context_settings={"show_default": True, "help_option_names": ["--help"]})
+@click.option(
+    "-m", "--model-uri", required=True, metavar="URI", help="A model folder, models:/NAME/VERSION, models:/m-… or runs:/RUN/PATH."
+)
+@click.option("-p", "--port", default=5000, type=click.IntRange(0, 65535), envvar="MLFLOW_PORT", help="0 takes any free one.")
+@click.option("-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", help="Listen on this address; 0.0.0.0 is all of them.")
+@click.option("-t", "--timeout", default=60.0, type=float, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", help="Seconds of a request.")
+@click.option("-w", "--workers", default=1, type=click.IntRange(1, 64), envvar="MLFLOW_WORKERS", help="Processes.")
+@click.option("--env-manager", default="local", type=click.Choice(["local"]), help="The model runs in this environment.")
+@click.option("--no-conda", is_flag=True, hidden=True, expose_value=False)
+@click.option("--install-mlflow", is_flag=True, hidden=True, expose_value=False)
+@click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=f"The token to come in with; or {_TOKEN}.")
+@click.option("--no-token", is_flag=True, help="Let in whoever reaches the server: for closed networks only.")
+@click.option("--name", default="model", help="The model's name in the open inference protocol.")
+@click.option("--max-body", default=32, type=click.IntRange(1, 4096), metavar="MIB", help="The largest request.")
+@click.option("--max-rows", default=100_000, type=click.IntRange(1), help="The most rows of a request.")
+@click.option(
+    "--memory", default=0, type=click.IntRange(0), metavar="MIB", help="The most memory of a process; 0 is a share of the machine's."
+)
+@click.option("--allow-unsafe", is_flag=True, help="Load it although it could run code on loading.")
+def models_serve(
+    model_uri: str,
+    port: int,
+    host: str,
+    timeout: float,
+    workers: int,
+    env_manager: str,
+    token_file: Path | None,
+    no_token: bool,
+    name: str,
+    max_body: int,
+    max_rows: int,
+    memory: int,
+    allow_unsafe: bool,
+) -> None:
+    """Serve one model until it is told to stop, with MLflow's scoring protocol and the open inference protocol.
+
+    As with `mlflow models serve`, a server that only this machine reaches needs no token. Any other one does.
+    """
+    from mlops_nb.serving.limits import Limits
+    from mlops_nb.serving.records import check_name
+    from mlops_nb.serving.standalone import Settings, run
+
+    limits = Limits(timeout=timeout, max_body=max_body << 20, max_rows=max_rows, memory=memory << 20)
+    door = _door(host, token_file, no_token)
+    copies = Path(tempfile.mkdtemp(prefix="mlops-nb-model-"))
+    try:
+        model = _fetched(model_uri, copies)
+        settings = Settings(
+            folder=copies / model.folder,
+            model=model.model,
+            name=check_name(name),
+            version=model.label,
+            host=host,
+            port=port,
+            workers=workers,
+            limits=limits,
+            door=door,
+            allow_unsafe=allow_unsafe,
+        )
+        run(settings, lambda url: _say_served(url, model_uri, door), lambda line: click.echo(line, err=True))
+    finally:
+        shutil.rmtree(copies, ignore_errors=True)
+
+
+def _fetched(uri: str, copies: Path) -> ServedModel:
+    """Return the model of a URI; a folder of this machine stays where it is."""
+    from mlops_nb.serving.records import ServedModel
+
+    if not uri.lower().startswith(("models:", "runs:")):
+        folder = Path(uri.removeprefix("file://")).expanduser().absolute()
+        return ServedModel(label="1", model=uri, folder=str(folder))
+    from mlops_nb.serving.sources import fetch
+    from mlops_nb.store.base import ServedStore
+    from mlops_nb.store.open import open_store
+    from mlops_nb.tracking.target import resolve
+
+    target = resolve()
+    store = None if target.store_uri.startswith(("http://", "https://")) else open_store(target.store_uri, create=False)
+    if not isinstance(store, ServedStore):
+        raise NotSupported(f"The model {uri} is not on this machine.", hint="Run this where the store is, or name a model folder.")
+    try:
+        return fetch(store, uri, copies)
+    finally:
+        store.close()
+
+
+def _door(host: str, token_file: Path | None, no_token: bool) -> Door:
+    from mlops_nb.api.gate import default_hosts, is_loopback
+    from mlops_nb.serving.app import Door
+
+    given = token_file.read_text(encoding="utf-8").strip() if token_file else os.environ.get(_TOKEN, "").strip()
+    if given and no_token:
+        raise InvalidInput("--no-token contradicts the token that is given.", hint=f"Leave out one; the token may come from {_TOKEN}.")
+    if token_file and not given:
+        raise InvalidInput(f"The token file {token_file} is empty.", hint="Write one token into it.")
+    if given and not (given.isascii() and given.isprintable() and " " not in given):
+        raise InvalidInput("The token has characters that no HTTP header carries.", hint="Use letters, digits and -._~+/=.")
+    if not given and not no_token and not is_loopback(host):
+        given = secrets.token_hex(24)
+    names, any_address = default_hosts(host)
+    return Door(token=given, hosts=() if any_address or no_token else names)
+
+
+def _say_served(url: str, uri: str, door: Door) -> None:
+    click.echo(f"Serving {uri} at {url}")
+    if door.token:
+        click.echo(f"  Authorization: Bearer {door.token}")

@@ -1,0 +1,216 @@
+"""From a variable, a run or a model to an endpoint: what `%serve` and `mlops_nb.serve` do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops_nb.core.records import Run
+from mlops_nb.errors import InvalidInput, MlopsError, NotFound, NotSupported, SelectorError
+from mlops_nb.serving.client import Endpoint, EndpointServer
+from mlops_nb.serving.limits import Limits
+from mlops_nb.serving.records import EndpointInfo, Role, StartRequest, check_name
+from mlops_nb.tracking import servers
+from mlops_nb.tracking import session as sessions
+from mlops_nb.tracking.run import ActiveRun
+from mlops_nb.tracking.target import resolve
+
+PARITY_ROWS = 10_000
+_FLUSH_SECONDS = 120.0
+_URI = re.compile(r"(models|runs):/", re.IGNORECASE)
+
+
+def serve(
+    model: Any,
+    name: str | None = None,
+    *,
+    example: Any = None,
+    signature: Any = None,
+    ttl: float | None = None,
+    workers: int | None = None,
+    canary: float | None = None,
+    shadow: float | None = None,
+    port: int | None = None,
+    limits: Limits | None = None,
+    register: bool = True,
+    parity: bool = True,
+    allow_unsafe: bool = False,
+    told: Callable[[EndpointInfo], None] = lambda _: None,
+    **options: Any,
+) -> Endpoint:
+    """Serve a model from a process of its own, through the Jupyter server, and return its endpoint when it answers.
+
+    A variable is logged to the open run first, registered under the endpoint's name, and then asked the same rows as the
+    endpoint: the two must answer the same. An endpoint that is there gets the model as its new version; what answered
+    before goes on until the new one is ready.
+
+    Args:
+        model: A trained model; a run, whose last model it is; `models:/…`, `runs:/…`, or `NAME@ALIAS`.
+        name: Of the endpoint; the registered model's, or `model`, by default.
+        example: Rows that the model takes: they give the signature, and parity is checked on them (at most 10,000).
+        signature: Instead of one found from the example.
+        ttl: Seconds until it ends; two hours by default. `Endpoint.extend` gives more.
+        workers: Processes; one by default.
+        canary: Give the version this share (0 to 1) of the requests of the endpoint that is there.
+        shadow: Give the version a copy of this share, and answer none of them from it.
+        port: A port of its own on this machine as well; 0 is any.
+        limits: Of a request and of each process.
+        register: Make a variable a version of the registered model of the endpoint's name.
+        parity: Compare with the variable before it is said to be ready. Where answers differ, the endpoint is ended.
+        allow_unsafe: Load a model that could run code on loading. Say so only of models whose makers you trust.
+        told: Called with the state while it starts.
+        **options: What `log_model` and the flavor take.
+
+    Raises:
+        InvalidInput: If the model cannot be served as it is.
+        NotSupported: If no Jupyter server runs here.
+        MlopsError: If the start fails, or the endpoint answers otherwise than the variable.
+    """
+    server = find_server()
+    role, share = _role(canary, shadow)
+    uri, ours, default = _resolved(model, name, example=example, signature=signature, allow_unsafe=allow_unsafe, options=options)
+    chosen = check_name(name or default)
+    request = StartRequest(
+        name=chosen,
+        model_uri=uri,
+        role=role,
+        share=share,
+        ttl=ttl,
+        workers=workers,
+        limits=limits,
+        port=port,
+        register=register and ours is not None,
+        # What this notebook has made may run the code that this notebook has written.
+        allow_unsafe=allow_unsafe or ours is not None,
+    )
+    request.check()
+    known = {info.name for info in server.all()}
+    server.start(request, told)
+    endpoint = Endpoint(server, chosen, ours=ours)
+    if parity and ours is not None and example is not None and role is Role.LIVE:
+        _prove(endpoint, example, was_there=chosen in known)
+    return endpoint
+
+
+def find_server() -> EndpointServer:
+    """Return the Jupyter server that runs this project's endpoints.
+
+    Raises:
+        NotSupported: If there is none.
+    """
+    record = servers.starter_of_this_kernel() or servers.having_open(resolve().store_uri)
+    if record is None:
+        raise NotSupported(
+            "No Jupyter server with mlops_nb runs for this project, and endpoints live in one.",
+            hint="Open the project in JupyterLab, or serve from a terminal: mlops-nb models serve -m MODEL",
+        )
+    return EndpointServer(record.url, record.token)
+
+
+def endpoint(name: str, *, model: Any = None) -> Endpoint:
+    """Return an endpoint that runs; with `model` it can be compared with that.
+
+    Raises:
+        NotFound: If there is none of this name.
+    """
+    server = find_server()
+    server.get(name)
+    return Endpoint(server, name, ours=None if model is None else own_predictions(model))
+
+
+def own_predictions(model: Any) -> Callable[[Any], Any]:
+    """Return what asks a variable for its predictions, as the framework's loader would ask it."""
+    from mlops_nb.models import flavors
+    from mlops_nb.models.flavors.form import Request
+
+    flavor = flavors.flavor_of(model)
+
+    def predict(rows: Any) -> Any:
+        return flavor.predict(model, Request(folder=Path(), example=rows))
+
+    return predict
+
+
+def _role(canary: float | None, shadow: float | None) -> tuple[Role, float]:
+    if canary is not None and shadow is not None:
+        raise InvalidInput("A version is either a canary or a shadow.", hint="Give one of --canary and --shadow.")
+    if canary is not None:
+        return Role.CANARY, canary
+    return (Role.SHADOW, shadow) if shadow is not None else (Role.LIVE, 0.0)
+
+
+def _resolved(
+    model: Any, name: str | None, *, example: Any, signature: Any, allow_unsafe: bool, options: Mapping[str, Any]
+) -> tuple[str, Callable[[Any], Any] | None, str]:
+    """Return the model's URI, how to ask the variable where it is one, and the endpoint's name where none is given."""
+    if isinstance(model, (Run, ActiveRun)):
+        sessions.current.flush(_FLUSH_SECONDS)
+        return f"runs:/{model.run_id}", None, "model"
+    if hasattr(model, "model_uri") and hasattr(model, "flavors"):  # what log_model returned
+        sessions.current.flush(_FLUSH_SECONDS)
+        return str(model.model_uri), None, str(model.name)
+    if isinstance(model, (str, os.PathLike)):
+        return _named(os.fspath(model))
+    return _logged(model, name, example=example, signature=signature, options=options), own_predictions(model), "model"
+
+
+def _named(word: str) -> tuple[str, None, str]:
+    """Return the URI that a word stands for: a URI, `NAME@ALIAS`, a run, or a registered model."""
+    from mlops_nb import fluent
+
+    if _URI.match(word):
+        inner = word.partition(":")[2].strip("/")
+        is_registered = word.lower().startswith("models:") and not inner.startswith("m-")
+        return word, None, re.split(r"[/@]", inner)[0] if is_registered else "model"
+    name, at, alias = word.rpartition("@")
+    if at and name:
+        return f"models:/{name}@{alias}", None, name
+    try:
+        return f"runs:/{fluent.get_run(word).run_id}", None, "model"
+    except (NotFound, SelectorError):
+        if word.startswith("@"):
+            raise
+    return f"models:/{word}/latest", None, word
+
+
+def _logged(model: Any, name: str | None, *, example: Any, signature: Any, options: Mapping[str, Any]) -> str:
+    import mlops_nb
+
+    own = sessions.current.active is None
+    info = mlops_nb.log_model(model, name=name or "model", input_example=example, signature=signature, **options)
+    if own and sessions.current.active is not None:
+        sessions.current.active.stop()  # it was started for this model alone
+    if not sessions.current.flush(_FLUSH_SECONDS):
+        raise MlopsError("The model has not reached the server yet.", hint="Try again in a moment; nothing is lost.")
+    return info.model_uri
+
+
+def _prove(endpoint: Endpoint, example: Any, *, was_there: bool) -> None:
+    """Compare the endpoint with the variable; what answers otherwise does not stay.
+
+    Raises:
+        MlopsError: If a row differs.
+    """
+    rows = example[:PARITY_ROWS] if hasattr(example, "shape") else example
+    try:
+        found = endpoint.compare(rows)
+    except MlopsError as error:
+        back = _take_back(endpoint, was_there=was_there)
+        raise MlopsError(f"The endpoint '{endpoint.name}' does not answer the example: {error}", hint=back) from None
+    if not found.holds:
+        back = _take_back(endpoint, was_there=was_there)
+        raise MlopsError(
+            f"The endpoint '{endpoint.name}' does not answer what the variable answers: {found}.",
+            hint=f"{back} --no-parity serves it all the same.",
+        )
+
+
+def _take_back(endpoint: Endpoint, *, was_there: bool) -> str:
+    if was_there:
+        endpoint.rollback()
+        return "What was live before is live again."
+    endpoint.stop()
+    return "It has been ended."
