@@ -6,7 +6,7 @@ import dis
 import functools
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from itertools import compress
+from itertools import compress, islice
 from operator import ne
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -248,7 +248,7 @@ class Watcher:
         elif kind is MethodType:
             yield from self._codes_of(value.__func__, depth + 1)
         elif kind is list or kind is tuple or kind is dict:
-            for element in list(value.values() if kind is dict else value)[:_HELD]:
+            for element in list(islice(value.values() if kind is dict else value, _HELD)):
                 if type(element) is FunctionType or type(element).__module__ == "__main__" or issubclass(type(element), type):
                     yield from self._codes_of(element, depth + 1)
         elif kind.__module__ == "__main__":
