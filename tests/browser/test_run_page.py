@@ -44,6 +44,8 @@ def server(start_lab: Callable[..., LabServer]) -> LabServer:
 @pytest.fixture(scope="module")
 def run_id(server: LabServer) -> str:
     curve = [math.exp(-step / 20) for step in range(120)]
+    series = {"mlops.series": "it's hgb"}
+    record_run(server, "hgb #0", "train.ipynb", LEDGER, metrics={"val_auc": (0.9, 3)}, params={"lr": "0.03"}, tags=series)
     run_id = record_run(
         server,
         "hgb #1",
@@ -52,7 +54,7 @@ def run_id(server: LabServer) -> str:
         metrics={"val_auc": (0.9312, 3), "system/cpu_utilization_percentage": (12.0, 2)},
         params={"lr": "0.06"},
         curve=curve,
-        tags={"mlops.hygiene": "reordered", "mlops.verified": "true", "mlops.python": "3.11.7"},
+        tags={**series, "mlops.hygiene": "reordered", "mlops.verified": "true", "mlops.python": "3.11.7"},
     )
     put_file(server, run_id, "environment/requirements.txt", b"numpy==2.4.6\npandas==3.1.1\n")
     put_file(server, run_id, "page.html", HOSTILE.encode())
@@ -78,6 +80,10 @@ def test_there_is_a_tab_for_what_the_run_has_and_for_nothing_else(lab: LabPage) 
     header = lab.run_page.locator("header")
     expect(header).to_contain_text("reordered")
     expect(header).to_contain_text("verified")
+    since = lab.run_page.locator(".mlops-nb-progress")
+    expect(since).to_contain_text("Since hgb #0")
+    expect(since).to_contain_text("val_auc 0.9 → 0.9312 +0.0312 ▲ better")
+    expect(since).to_contain_text("lr 0.03 → 0.06")
     lab.run_page.get_by_role("tab", name="Environment").click()
     expect(lab.run_page.get_by_role("row", name="numpy 2.4.6")).to_be_visible()
     lab.run_page.get_by_role("tab", name="Logs").click()
