@@ -11,6 +11,7 @@ from mlops_nb.cli.artifacts import artifacts
 from mlops_nb.cli.db import db
 from mlops_nb.cli.experiments import experiments
 from mlops_nb.cli.gc import gc
+from mlops_nb.cli.models import models
 from mlops_nb.cli.report import report
 from mlops_nb.cli.runs import runs
 from mlops_nb.cli.server import server
@@ -30,16 +31,10 @@ def commands() -> None:
 commands.add_command(track)
 commands.add_command(report)
 commands.add_command(server)
+commands.add_command(models)
 for command in (experiments, runs, artifacts, import_group, export_group, gc, db):
     commands.add_command(command)
 commands.add_command(serve)
-
-
-@commands.group()
-def models() -> None:
-    """Models: serve a folder or a registered model."""
-
-
 models.add_command(models_serve)
 commands.add_command(sync)
 commands.add_command(doctor)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from mlops_nb.errors import InvalidInput
+
 REQUIREMENTS_FILE = "requirements.txt"
 PYTHON_FILE = "python_env.yaml"
 CONDA_FILE = "conda.yaml"
@@ -42,3 +44,46 @@ def write_environment(folder: Path, needed: Sequence[str]) -> None:
 
 def _write(path: Path, content: object) -> None:
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def update_requirements(folder: Path, operation: str, changes: Sequence[str]) -> list[str]:
+    """Add requirements to a folder, or remove them, in requirements.txt and conda.yaml; return all of them.
+
+    Args:
+        folder: The model folder.
+        operation: `add` (also another version of what is there) or `remove`.
+        changes: Requirements; for `remove` their names.
+
+    Raises:
+        InvalidInput: If one is none, or is not there to be removed.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    try:
+        given = {canonicalize_name(Requirement(text).name): text.strip() for text in changes}
+    except InvalidRequirement as error:
+        raise InvalidInput(f"That is no requirement: {error}.", hint="Write it as pip does: 'pandas==2.2'.") from None
+    path = folder / REQUIREMENTS_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    present: dict[str, str] = {}
+    for line in lines:
+        try:
+            present[canonicalize_name(Requirement(line).name)] = line
+        except InvalidRequirement:
+            present[line] = line
+    missing = [name for name in given if name not in present]
+    if operation == "remove" and missing:
+        raise InvalidInput(f"The model does not require '{missing[0]}'.", hint=f"It requires: {', '.join(present) or 'nothing'}.")
+    added: dict[str, str] = {str(name): text for name, text in given.items()}
+    kept = {name: line for name, line in present.items() if operation == "add" or name not in added}
+    needed = list({**kept, **(added if operation == "add" else {})}.values())
+    path.write_text("\n".join(needed) + "\n", encoding="utf-8")
+    conda = folder / CONDA_FILE
+    if conda.is_file():
+        content = yaml.safe_load(conda.read_text(encoding="utf-8")) or {}
+        for part in content.get("dependencies") or []:
+            if isinstance(part, dict) and "pip" in part:
+                part["pip"] = needed
+        _write(conda, content)
+    return needed

@@ -244,6 +244,26 @@ class RestStore(TrackingStore):
         for session in sessions:
             session.close()
 
+    # -- what the server has in MLflow's API only
+
+    def ask_mlflow(self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> dict[str, Any]:
+        """Return what MLflow's API of the same server answers; `path` begins after `/api/2.0/mlflow`."""
+        data = None if body is None else _encoder.encode(body)
+        response = self._send(method, path, query=query, data=data, is_json=body is not None, api="/api/2.0/mlflow")
+        return self._decoded(dict[str, Any], response)
+
+    def read_model_file(self, model_id: str, path: str) -> Iterator[bytes]:
+        """Return the content of a file of a logged model in pieces.
+
+        Raises:
+            NotFound: If there is no such file.
+        """
+        place = f"/logged-models/{_part(model_id)}/artifacts/files"
+        query = {"artifact_file_path": "/".join(check_artifact_path(path))}
+        response = self._send("GET", place, query=query, stream=True, headers=_AS_IT_IS, api="/ajax-api/2.0/mlflow")
+        with response:
+            yield from response.iter_content(_PIECE)
+
     # -- the way there
 
     def _call(self, answer: type[A], method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> A:
@@ -270,6 +290,7 @@ class RestStore(TrackingStore):
         is_json: bool = False,
         stream: bool = False,
         headers: Mapping[str, str] | None = None,
+        api: str = "/api/v1",
     ) -> requests.Response:
         import requests
 
@@ -277,7 +298,7 @@ class RestStore(TrackingStore):
         try:
             response = self._session().request(
                 method,
-                f"{self.base_url}/api/v1{path}",
+                f"{self.base_url}{api}{path}",
                 params=query,
                 data=data,
                 headers=headers,

@@ -141,3 +141,15 @@ def test_the_team_server_serves_mlflows_client_and_lets_everything_out(project: 
     runs = runs_of(project, "team/store.db")
     assert {run.name for run in runs.values()} == {"C=0.01", "C=0.1", "C=1.0"}
     assert all(run.inputs.datasets[0].dataset.name == "iris" for run in runs.values())
+
+
+def test_the_models_notebook_keeps_opens_and_scores(project: Path, python: RunPython) -> None:
+    pytest.importorskip("cloudpickle", reason="The state of its class is pickled.")
+    python(*PAPERMILL, "models.ipynb", "out.ipynb")
+    (run,) = runs_of(project).values()
+    assert run.name == "iris" and run.status == RunStatus.FINISHED
+    answers = (project / "answers.csv").read_text().splitlines()
+    assert len(answers) == 151 and set(answers[1:]) == {"setosa", "versicolor", "virginica"}
+    told = [str(cell.outputs) for cell in nbformat.read(project / "out.ipynb", 4).cells if cell.cell_type == "code"]
+    assert any("class Named:" in text and "LABELS = " in text for text in told)
+    assert any("lack the column 'petal width (cm)'" in text and "Did you mean" in text for text in told)

@@ -5,6 +5,9 @@
     tensors     arrays and mappings of arrays: shape and type
     params      params of a request, with their defaults
 
+Otherwise than in MLflow, on purpose: a column of categories counts as what its categories are (MLflow refuses it, though its
+own inference calls it a string); two columns of one name are refused; what is given is never changed in place.
+
 Every refusal is an `InvalidInput` that names the column, what came, what was expected, and what to do.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,7 +52,7 @@ def enforce_columns(data: Any, fields: Sequence[Field]) -> Any:
         twice = sorted({str(name) for name, _ in chosen if isinstance(table[name], pandas.DataFrame)})
         raise InvalidInput(f"The data have more than one column {_listed(twice)}.", hint="Give each column a name of its own.")
     columns = {name: _column(name, table[name], field) for name, field in chosen}
-    return pandas.DataFrame(columns, index=table.index)
+    return pandas.DataFrame(columns, index=table.index if columns else None)
 
 
 def as_table(data: Any, fields: Sequence[Field]) -> Any:
@@ -143,7 +142,7 @@ def convert(values: Any, kind: str, name: Any) -> Any:
     try:
         if kind == "datetime" and (given.kind == "M" or given == OBJECT):
             return values.astype(target)
-        if kind == "double" and given == OBJECT and _are_decimals(values):
+        if kind == "double" and given == OBJECT:  # Decimal, and whatever else is a number
             return pandas.to_numeric(values)
         if _is_safe(given, target):
             return values.astype(target)
@@ -164,10 +163,6 @@ def _is_safe(given: Any, target: Any) -> bool:
     return bool(given.kind in "iu" and target == numpy.float64 and size <= 6)
 
 
-def _are_decimals(values: Any) -> bool:
-    return all(isinstance(value, decimal.Decimal) for value in values if value is not None)
-
-
 def _refusal(name: Any, values: Any, kind: str, why: str = "") -> InvalidInput:
     given, target = values.dtype, NUMPY_TYPES[kind]
     hint = f"Convert it: data[{name!r}].astype('{target}'), or save the model with a signature that says '{_word_of(values)}'."
@@ -182,7 +177,7 @@ def _refusal(name: Any, values: Any, kind: str, why: str = "") -> InvalidInput:
         hint = f"Take the zone away: data[{name!r}].dt.tz_convert('UTC').dt.tz_localize(None)."
     elif kind == "datetime":
         hint = f"Convert it: pandas.to_datetime(data[{name!r}])."
-    example = next((value for value in values if value is not None and value == value), None)
+    example = next(iter(values.dropna()), None)
     shown = repr(example)
     shown = shown if len(shown) <= 60 else shown[:60] + "…"
     because = f" ({why[:200]})" if why else ""
@@ -193,7 +188,7 @@ def _word_of(values: Any) -> str:
     from mlops_nb.models.signature import fields_of
 
     try:
-        return str(fields_of(values)[0]["type"])
+        return str(fields_of(values.dropna())[0]["type"])
     except InvalidInput:
         return "string"
 

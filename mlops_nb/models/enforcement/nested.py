@@ -74,7 +74,7 @@ def _array(value: Any, items: Mapping[str, Any], where: str, required: bool) -> 
 
 
 def _object(value: Any, field: Mapping[str, Any], where: str, required: bool) -> Any:
-    if not required and (value is None or value == {}):
+    if not required and _is_nothing(value):
         return value
     if not isinstance(value, dict):
         raise _wrong(where, value, "an object")
@@ -92,13 +92,17 @@ def _object(value: Any, field: Mapping[str, Any], where: str, required: bool) ->
 
 
 def _map(value: Any, values: Mapping[str, Any], where: str, required: bool) -> Any:
-    if (not required or values.get("type") == "any") and (value is None or value == {}):
+    if (not required or values.get("type") == "any") and _is_nothing(value):
         return value
     if not isinstance(value, dict):
         raise _wrong(where, value, "a mapping")
     if not all(isinstance(key, str) for key in value):
         raise InvalidInput(f"{where} is a mapping whose keys are not all text.", hint="Convert the keys with str().")
     return {key: enforce_value(inner, values, f"{where}[{key!r}]", required=required) for key, inner in value.items()}
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and not value)
 
 
 def _wrong(where: str, value: Any, expected: str) -> InvalidInput:

@@ -64,7 +64,7 @@ def _checked(name: str, value: Any, field: Field) -> Any:
         }
     if shape is None:
         return _scalar(name, value, kind)
-    if not isinstance(value, (list, tuple, set, numpy.ndarray)):
+    if not isinstance(value, (list, set, numpy.ndarray)):
         raise _wrong(name, value, f"a list of {kind}")
     if numpy.ndim(list(value)) != 1:
         raise _wrong(name, value, f"a flat list of {kind}")
@@ -92,6 +92,8 @@ def _is(value: Any, kind: str) -> bool:
     """Return whether a value is of a word's kind; a bool is no number."""
     if isinstance(value, (bool, numpy.bool_)):
         return kind == "boolean"
+    if isinstance(value, numpy.generic):  # some are Python's own types too, of another width
+        return type(value) in _KINDS.get(kind, ())
     return isinstance(value, _KINDS.get(kind, ()))
 
 

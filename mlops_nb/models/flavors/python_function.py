@@ -25,6 +25,7 @@ from mlops_nb.models.flavors.form import TAG_FORMAT, Loaded, Opened, Parts, Requ
 from mlops_nb.models.metadata import inside
 from mlops_nb.models.packing import copy_code, pack
 
+CUSTOM_LOADERS = ("mlflow.pyfunc.model", "mlflow.pyfunc.loaders.code_model")
 _DATA = "data"
 _CODE = "code"
 
@@ -86,7 +87,7 @@ def load(opened: Opened) -> Loaded:
     if about.get("code"):
         _put_on_path(inside(opened.folder, about["code"]))
     loader = str(about.get("loader_module"))
-    if loader == "mlflow.pyfunc.model":
+    if loader in CUSTOM_LOADERS:
         return _custom_model(opened)
     try:
         module = importlib.import_module(loader)
@@ -113,7 +114,7 @@ def _custom_model(opened: Opened) -> Loaded:
     if about.get("model_code_path"):
         from mlflow.models.utils import _load_model_code_path
 
-        model = _load_model_code_path(str(inside(opened.folder, about["model_code_path"])), config)
+        model = _load_model_code_path(str(inside(opened.folder, Path(str(about["model_code_path"])).name)), config)
     else:
         with inside(opened.folder, about.get("python_model", "python_model.pkl")).open("rb") as file:
             import cloudpickle

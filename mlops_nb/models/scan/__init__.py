@@ -115,16 +115,16 @@ def _told(found: Sequence[Finding]) -> str:
 def _of_metadata(metadata: ModelMetadata) -> Iterator[str]:
     about = metadata.pyfunc or {}
     loader = str(about.get("loader_module", ""))
-    if loader and loader not in LOADERS and loader != "mlflow.pyfunc.model":
+    if loader and loader not in LOADERS and not loader.startswith("mlflow.pyfunc."):
         yield f"it has the module '{loader[:80]}' load it"
     if about.get("model_code_path"):
-        yield f"it is made by running {str(about['model_code_path'])[:80]}"
+        yield f"it is made by running {Path(str(about['model_code_path'])).name[:80]}"
 
 
 def _code_folders(metadata: ModelMetadata) -> set[str]:
     named = {str(about["code"]).strip("/") for about in metadata.flavors.values() if about.get("code")}
     model_code = (metadata.pyfunc or {}).get("model_code_path")
-    return {"code", *named, *([str(model_code)] if model_code else [])}
+    return {"code", *named, *([Path(str(model_code)).name] if model_code else [])}
 
 
 def _pickled(metadata: ModelMetadata) -> set[str]:
