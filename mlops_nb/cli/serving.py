@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlops_nb.cli.models import fetched
 from mlops_nb.cli.output import json_option, say
-from mlops_nb.errors import InvalidInput, NotSupported
+from mlops_nb.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mlops_nb.serving.app import Door
-    from mlops_nb.serving.records import EndpointInfo, ServedModel
+    from mlops_nb.serving.records import EndpointInfo
 
 _TOKEN = "MLOPS_NB_SERVE_TOKEN"
 
@@ -213,14 +212,11 @@ def models_serve(
 
     limits = Limits(timeout=timeout, max_body=max_body << 20, max_rows=max_rows, memory=memory << 20)
     door = _door(host, token_file, no_token)
-    copies = Path(tempfile.mkdtemp(prefix="mlops-nb-model-"))
-    try:
-        model = _fetched(model_uri, copies)
+    with fetched(model_uri) as found:
         settings = Settings(
-            folder=copies / model.folder,
-            model=model.model,
+            folder=Path(found.folder),
+            model=str(found.uri),
             name=check_name(name),
-            version=model.label,
             host=host,
             port=port,
             workers=workers,
@@ -228,31 +224,7 @@ def models_serve(
             door=door,
             allow_unsafe=allow_unsafe,
         )
-        run(settings, lambda url: _say_served(url, model_uri, door), lambda line: click.echo(line, err=True))
-    finally:
-        shutil.rmtree(copies, ignore_errors=True)
-
-
-def _fetched(uri: str, copies: Path) -> ServedModel:
-    """Return the model of a URI; a folder of this machine stays where it is."""
-    from mlops_nb.serving.records import ServedModel
-
-    if not uri.lower().startswith(("models:", "runs:")):
-        folder = Path(uri.removeprefix("file://")).expanduser().absolute()
-        return ServedModel(label="1", model=uri, folder=str(folder))
-    from mlops_nb.serving.sources import fetch
-    from mlops_nb.store.base import ServedStore
-    from mlops_nb.store.open import open_store
-    from mlops_nb.tracking.target import resolve
-
-    target = resolve()
-    store = None if target.store_uri.startswith(("http://", "https://")) else open_store(target.store_uri, create=False)
-    if not isinstance(store, ServedStore):
-        raise NotSupported(f"The model {uri} is not on this machine.", hint="Run this where the store is, or name a model folder.")
-    try:
-        return fetch(store, uri, copies)
-    finally:
-        store.close()
+    run(settings, lambda url: _say_served(url, model_uri, door), lambda line: click.echo(line, err=True))
 
 
 def _door(host: str, token_file: Path | None, no_token: bool) -> Door:

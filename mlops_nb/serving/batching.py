@@ -36,6 +36,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     one_row_ms: float | None = None
     gain: float | None = None
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether a row takes less than a millisecond."""
+        return self.one_row_ms is not None and self.one_row_ms < 1
+
 
 def try_out(model: LoadedModel, example: Any = None) -> Trial:
     """Ask a model the same rows one by one and together. Costs at most about two seconds, mostly milliseconds.

@@ -105,7 +105,7 @@ class _Worker:
         self.scorer = Scorer(model, name=config.name, version=config.version, limits=config.limits, figures=figures, on_stuck=self._stuck)
         example = _example(Path(config.folder))
         trial = try_out(model, _rows_of(example, self.scorer))
-        self.scorer.batches = trial.together
+        self.scorer.batches, self.scorer.is_quick = trial.together, trial.is_quick
         platform = next((name for name in model.metadata.flavors if name != "python_function"), "python_function")
         about = About(
             name=config.name,
