@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         tag_run,
         watch,
     )
-    from mlops_nb.magics.serving import endpoint, serve
+    from mlops_nb.fluent.serving import endpoint, serve
     from mlops_nb.tracking.autolog import autolog
     from mlops_nb.tracking.data.comparing import compare_data
     from mlops_nb.tracking.models import log_model
@@ -188,7 +188,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(importlib.import_module(_VIEWS[name]), name)
     if name in ("serve", "endpoint"):
-        from mlops_nb.magics import serving
+        from mlops_nb.fluent import serving
 
         return getattr(serving, name)
     if name == "compare_data":

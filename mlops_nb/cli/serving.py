@@ -47,7 +47,7 @@ def start(
     json_flag: bool,
 ) -> None:
     """Serve MODEL: models:/NAME/3, NAME@prod, a run such as @best:auc, or runs:/RUN/PATH."""
-    from mlops_nb.magics import serving
+    from mlops_nb.fluent import serving
     from mlops_nb.magics.serve_cards import card_bundle
     from mlops_nb.magics.serve_parsers import seconds, share
 
@@ -69,8 +69,8 @@ def start(
 @json_option
 def list_endpoints(json_flag: bool) -> None:
     """List the endpoints."""
+    from mlops_nb.fluent.serving import find_server
     from mlops_nb.magics.serve_cards import infos_bundle
-    from mlops_nb.magics.serving import find_server
 
     infos = find_server().all()
     say(infos, infos_bundle(infos)["text/plain"], as_json=json_flag)
@@ -81,7 +81,7 @@ def list_endpoints(json_flag: bool) -> None:
 @click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1, 1000), help="So many lines.")
 def logs(name: str, number: int) -> None:
     """Show what the processes of an endpoint printed."""
-    from mlops_nb.magics.serving import find_server
+    from mlops_nb.fluent.serving import find_server
 
     for line in find_server().logs(name, number):
         click.echo(line)
@@ -91,7 +91,7 @@ def logs(name: str, number: int) -> None:
 @click.argument("name")
 def stop(name: str) -> None:
     """End an endpoint; requests that run are finished."""
-    from mlops_nb.magics.serving import find_server
+    from mlops_nb.fluent.serving import find_server
 
     find_server().stop(name)
     click.echo(f"■ {name} is stopped.")
@@ -105,7 +105,7 @@ def test(name: str, body: Any, content_type: str) -> None:
     """Send a file (- is the input) to an endpoint and print the answer; the endpoint's own example by default."""
     import json
 
-    from mlops_nb.magics.serving import find_server
+    from mlops_nb.fluent.serving import find_server
 
     server = find_server()
     if body is not None:
@@ -123,8 +123,8 @@ def test(name: str, body: Any, content_type: str) -> None:
 @json_option
 def monitor(name: str, json_flag: bool) -> None:
     """Show the traffic of the last minute, the processes and the versions of an endpoint."""
+    from mlops_nb.fluent.serving import find_server
     from mlops_nb.magics.serve_cards import monitor_bundle
-    from mlops_nb.magics.serving import find_server
 
     info = find_server().get(name)
     say(info, monitor_bundle(info)["text/plain"], as_json=json_flag)
@@ -136,8 +136,8 @@ def monitor(name: str, json_flag: bool) -> None:
 @click.option("--canary", metavar="SHARE", help="Only give the canary this share.")
 def promote(name: str, alias: str | None, canary: str | None) -> None:
     """Make the canary or the shadow live, without a failed request."""
+    from mlops_nb.fluent.serving import find_server
     from mlops_nb.magics.serve_parsers import share
-    from mlops_nb.magics.serving import find_server
 
     _say_live(find_server().promote(name, share=share(canary) if canary else None, alias=alias))
 
@@ -146,7 +146,7 @@ def promote(name: str, alias: str | None, canary: str | None) -> None:
 @click.argument("name")
 def rollback(name: str) -> None:
     """Drop the canary and the shadow, or else make live what was live before."""
-    from mlops_nb.magics.serving import find_server
+    from mlops_nb.fluent.serving import find_server
 
     _say_live(find_server().rollback(name))
 
@@ -156,8 +156,8 @@ def rollback(name: str) -> None:
 @click.argument("ttl")
 def extend(name: str, ttl: str) -> None:
     """Let an endpoint live for TTL from now, such as 8h; one that is parked is tried again."""
+    from mlops_nb.fluent.serving import find_server
     from mlops_nb.magics.serve_parsers import seconds
-    from mlops_nb.magics.serving import find_server
 
     find_server().extend(name, seconds(ttl))
     click.echo(f"◉ {name} lives for {ttl} from now.")

@@ -276,7 +276,7 @@ class CellLedger:
         for at, (suffix, content) in enumerate(self._figures, start=1):
             run.add_bytes(content, figure_file(number, at, suffix))
         if self._texts:
-            run.add_bytes(self._texts, shown_file(number))
+            run.add_bytes(self._texts, shown_file(number), is_result=False)
 
     def _leave(self, run: Any) -> CellExecution | None:
         """Give a run that ends within the cell what is known by now; the hooks take over where it fails."""

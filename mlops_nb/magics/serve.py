@@ -13,8 +13,8 @@ from IPython.display import display as _display
 
 from mlops_nb.core.formatting import format_number
 from mlops_nb.errors import InvalidInput, MlopsError, did_you_mean
+from mlops_nb.fluent import serving
 from mlops_nb.magics import serve_cards as cards
-from mlops_nb.magics import serving
 from mlops_nb.magics.arguments import split_words, unquoted
 from mlops_nb.magics.live import is_live
 from mlops_nb.magics.serve_parsers import EXPRESSIONS, START_VERB, VERBS, parser_of, seconds, share

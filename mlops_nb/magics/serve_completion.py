@@ -104,7 +104,7 @@ class ServeCompleter:
             self._first.wait(_FIRST_SECONDS)
 
     def _read(self) -> None:
-        from mlops_nb.magics.serving import find_server
+        from mlops_nb.fluent.serving import find_server
 
         try:
             self._endpoints = tuple(info.name for info in find_server().all())

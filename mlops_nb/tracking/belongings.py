@@ -88,9 +88,15 @@ class Belongings(RunViews):
             raise NotFound(f"There is no folder '{local_dir}'.")
         self._add_folder(folder, _prefix(artifact_path))
 
-    def add_bytes(self, content: bytes, artifact_file: str) -> None:
-        """Keep bytes as a file."""
-        self._add_file(artifact_file, lambda to: to.write_bytes(content))
+    def add_bytes(self, content: bytes, artifact_file: str, *, is_result: bool = True) -> None:
+        """Keep bytes as a file.
+
+        Args:
+            content: The bytes.
+            artifact_file: Its path among the run's artifacts.
+            is_result: It is something that the cell gave the run, not a record about the cell.
+        """
+        self._add_file(artifact_file, lambda to: to.write_bytes(content), is_result=is_result)
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Keep text as a file."""
@@ -132,7 +138,7 @@ class Belongings(RunViews):
             self._complained_at = now
             logger.warning("The artifact '%s' is not recorded: %s. Your code goes on.", path, error.strerror or error)
 
-    def _add_file(self, path: str, copy: Callable[[Path], Any], model_id: str | None = None) -> None:
+    def _add_file(self, path: str, copy: Callable[[Path], Any], model_id: str | None = None, *, is_result: bool = True) -> None:
         path = _as_text(path)
         check_artifact_path(path)
         try:
@@ -140,7 +146,7 @@ class Belongings(RunViews):
         except OSError as error:
             self._complain(path, error)
             return
-        self._append(ArtifactAdded(path=path, spool=spooled, model_id=model_id, cell=self._cell_index))
+        self._append(ArtifactAdded(path=path, spool=spooled, model_id=model_id, cell=self._cell_index if is_result else None))
 
     # -- what it read and made
 

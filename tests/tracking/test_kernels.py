@@ -179,7 +179,7 @@ class Reconnected(Kernel):
     def __init__(self, kernel: Kernel) -> None:
         self.server, self.id = kernel.server, kernel.id
         deadline = time.monotonic() + 60
-        while self.api("GET", f"kernels/{self.id}")["execution_state"] not in ("idle", "starting"):
+        while self.api("GET", f"kernels/{self.id}")["execution_state"] in ("restarting", "dead"):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         self.client = BlockingKernelClient(connection_file=str(self.server.home / "runtime" / f"kernel-{self.id}.json"))

@@ -78,7 +78,7 @@ def test_the_requirements_allow_nothing_that_the_package_forbids() -> None:
 
 
 def test_the_requirements_bring_what_the_notebooks_import() -> None:
-    source = "".join(
+    source = "\n".join(
         "".join(cell["source"])
         for path in (ROOT / "notebooks").glob("*.ipynb")
         for cell in json.loads(path.read_text())["cells"]
@@ -87,6 +87,7 @@ def test_the_requirements_bring_what_the_notebooks_import() -> None:
     imported = set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE))
     names = {"sklearn": "scikit-learn"}
     brought = {*_requirements(), *(requirement.name for requirement in _project()[""])}
-    outside = {names.get(module, module) for module in imported} - {"mlops_nb", "numpy"} - sys.stdlib_module_names
+    # MLflow: the notebook on the team server shows its own client, for who has it.
+    outside = {names.get(module, module) for module in imported} - {"mlops_nb", "numpy", "mlflow"} - sys.stdlib_module_names
     assert outside <= brought
     assert "scikit-learn" in outside, "the search for imports finds nothing"
