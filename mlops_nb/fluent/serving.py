@@ -177,10 +177,10 @@ def _named(word: str) -> tuple[str, None, str]:
 
 
 def _logged(model: Any, name: str | None, *, example: Any, signature: Any, options: Mapping[str, Any]) -> str:
-    import mlops_nb
+    from mlops_nb.tracking.models import log_model
 
     own = sessions.current.active is None
-    info = mlops_nb.log_model(model, name=name or "model", input_example=example, signature=signature, **options)
+    info = log_model(model, name=name or "model", input_example=example, signature=signature, **options)
     if own and sessions.current.active is not None:
         sessions.current.active.stop()  # it was started for this model alone
     if not sessions.current.flush(_FLUSH_SECONDS):
