@@ -97,15 +97,20 @@ def _accuracy(target: Array, prediction: Array) -> Weighted | None:
 
 
 def _squared(target: Array, prediction: Array) -> Weighted | None:
-    return _mean((target - prediction) ** 2.0) if _are_numbers(target, prediction) else None
+    return _mean(_errors(target, prediction) ** 2) if _are_numbers(target, prediction) else None
 
 
 def _root(target: Array, prediction: Array) -> Weighted | None:
-    return _mean((target - prediction) ** 2.0, np.sqrt) if _are_numbers(target, prediction) else None
+    return _mean(_errors(target, prediction) ** 2, np.sqrt) if _are_numbers(target, prediction) else None
 
 
 def _absolute(target: Array, prediction: Array) -> Weighted | None:
-    return _mean(np.abs(target - prediction).astype(float)) if _are_numbers(target, prediction) else None
+    return _mean(np.abs(_errors(target, prediction))) if _are_numbers(target, prediction) else None
+
+
+def _errors(target: Array, prediction: Array) -> Array:
+    # Unsigned numbers would wrap around below zero.
+    return np.asarray(target.astype(float) - prediction)
 
 
 def _are_numbers(target: Array, prediction: Array) -> bool:
@@ -135,7 +140,7 @@ def _r2(target: Array, prediction: Array) -> Weighted | None:
         return None
     truth = target.astype(float)
     shifted = truth - truth.mean()  # against cancellation
-    errors, squares = (truth - prediction) ** 2.0, shifted**2
+    errors, squares = _errors(target, prediction) ** 2, shifted**2
 
     def of(weights: Array) -> Array:
         count = weights.sum(axis=1)

@@ -44,6 +44,15 @@ def test_the_quick_form_of_a_metric_is_scikit_learns_on_rows_drawn_again(functio
     assert quick(counts) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("function", ["mean_squared_error", "root_mean_squared_error", "mean_absolute_error", "r2_score"])
+def test_unsigned_numbers_do_not_wrap_around(function: str) -> None:
+    target, prediction = np.array([3, 200, 7, 90], dtype=np.uint8), np.array([5, 100, 9, 80], dtype=np.uint8)
+    quick = scores.weighted(function, target, prediction, {})
+    call = scores.sklearn_function(function)
+    assert quick is not None and call is not None
+    assert quick(np.ones((1, 4))) == pytest.approx([call(target.astype(float), prediction.astype(float))])
+
+
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [("f1_score", {"average": "macro"}), ("roc_auc_score", {"multi_class": "ovr"}), ("accuracy_score", {"normalize": False})],
