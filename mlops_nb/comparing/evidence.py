@@ -19,6 +19,8 @@ from mlops_nb.store.base import TrackingStore
 _EVALUATION = frozenset({"validation", "val", "eval", "evaluation", "test", "testing"})
 _MAX_TESTS = 300
 _FEW_ROWS = 30
+_FULLY_DRAWN = 20
+_FEWEST_DRAWS = 500
 
 
 class Sig(StrEnum):
@@ -61,6 +63,8 @@ def evidence_of_rows(store: TrackingStore, base: Run, others: Sequence[Run], key
         alpha: The error that is allowed over all tests together.
     """
     tests: dict[tuple[str, int], _Test] = {}
+    pairs = sum(key in base.metrics and key in run.metrics for key in keys for run in others)
+    draws = draws_for(pairs)
     first = RunPredictions(store, base.run_id) if sig is not Sig.OFF else None
     for place, other in enumerate(others):
         second = RunPredictions(store, other.run_id) if first else None
@@ -70,10 +74,15 @@ def evidence_of_rows(store: TrackingStore, base: Run, others: Sequence[Run], key
             if reason := _other_data(base, other, key):
                 tests[key, place] = _Test(method="", note=reason, is_comparable=False)
             elif first and second and len(tests) < _MAX_TESTS:
-                found = _test(first, second, key, base.metrics[key].value, other.metrics[key].value, sig, alpha)
+                found = _test(first, second, key, base.metrics[key].value, other.metrics[key].value, sig, alpha, draws)
                 if found is not None:
                     tests[key, place] = found
-    return _corrected(tests, alpha, sum(key in base.metrics and key in run.metrics for key in keys for run in others))
+    return _corrected(tests, alpha, pairs)
+
+
+def draws_for(pairs: int) -> int:
+    """Return how many draws each of so many tests gets: fifty runs side by side are to take seconds, not minutes."""
+    return max(_FEWEST_DRAWS, min(statistics.DRAWS, statistics.DRAWS * _FULLY_DRAWN // max(1, pairs)))
 
 
 def _other_data(base: Run, other: Run, key: str) -> str:
@@ -93,7 +102,9 @@ def _is_evaluation(used: DatasetInput) -> bool:
     return (used.context or "").lower() in _EVALUATION
 
 
-def _test(first: RunPredictions, second: RunPredictions, key: str, before: float, now: float, sig: Sig, alpha: float) -> _Test | None:
+def _test(
+    first: RunPredictions, second: RunPredictions, key: str, before: float, now: float, sig: Sig, alpha: float, draws: int
+) -> _Test | None:
     """Return the test of one metric; None where its predictions are not known."""
     sources = first.source_of(key, before), second.source_of(key, now)
     if sources[0] is None or sources[1] is None:
@@ -105,7 +116,7 @@ def _test(first: RunPredictions, second: RunPredictions, key: str, before: float
     rows = paired(one, two)
     if isinstance(rows, str):
         return _Test(method="", note=rows, is_comparable=False)
-    tested = statistics.paired_bootstrap(function, rows.target, rows.base, rows.other, arguments=arguments, level=1 - alpha)
+    tested = statistics.paired_bootstrap(function, rows.target, rows.base, rows.other, arguments=arguments, level=1 - alpha, draws=draws)
     if tested is None:
         return None
     count = len(rows.target)

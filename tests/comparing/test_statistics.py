@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from mlops_nb.comparing import scores
+from mlops_nb.comparing.evidence import draws_for
 from mlops_nb.comparing.statistics import holm, mcnemar, paired_bootstrap, welch
 
 Array = np.ndarray[Any, Any]
@@ -99,6 +100,17 @@ def test_the_bootstrap_agrees_with_scipys() -> None:
     assert found.difference == pytest.approx(gaps.mean())
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.1 * (expected.high - expected.low))
     assert found.p_value == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue, abs=0.02)
+
+
+def test_many_tests_share_the_time_of_some() -> None:
+    assert [draws_for(pairs) for pairs in (0, 1, 20, 40, 150, 10_000)] == [5000, 5000, 5000, 2500, 666, 500]
+    rng = np.random.default_rng(3)
+    target = labels(rng, 1000)
+    base, other = (np.clip(0.4 * target + rng.random(1000), 0, 1) for _ in range(2))
+    whole, short = (paired_bootstrap("roc_auc_score", target, base, other, draws=draws) for draws in (5000, draws_for(150)))
+    assert whole is not None and short is not None
+    assert (short.low, short.high) == pytest.approx((whole.low, whole.high), abs=0.004)
+    assert short.draws == 666
 
 
 def test_the_same_rows_give_the_same_answer() -> None:
