@@ -132,9 +132,8 @@ def test(*arguments: str, everything: bool = False) -> None:
     say("browser tests")
     if chromium is None:
         print("✗ no Chromium here, and none could be installed: the browser tests will say so.")
-    failures += (
-        run(PYTHON, "-m", "pytest", "-m", "browser", "tests/browser", check=False, **({"CHROMIUM": chromium} if chromium else {})) != 0
-    )
+    marks = "browser" if everything else "browser and not slow"
+    failures += run(PYTHON, "-m", "pytest", "-m", marks, "tests/browser", check=False, **({"CHROMIUM": chromium} if chromium else {})) != 0
     if failures:
         sys.exit("✗ tests failed")
 

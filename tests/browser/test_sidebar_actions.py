@@ -158,9 +158,6 @@ def test_compare_hands_the_selected_runs_over_the_first_being_the_base(server: L
         commands.commandExecuted.connect((_, { id, args }) => {
             if (id === 'mlops-nb:open-compare') { window.compared.push(args); }
         });
-        if (!commands.hasCommand('mlops-nb:open-compare')) {
-            commands.addCommand('mlops-nb:open-compare', { execute: () => undefined });
-        }
     }""")
     lab.row("pair-0").focus()
     lab.page.keyboard.press("Space")
@@ -168,6 +165,9 @@ def test_compare_hands_the_selected_runs_over_the_first_being_the_base(server: L
     lab.page.keyboard.press("Space")
     lab.page.keyboard.press("c")
     lab.page.wait_for_function("window.compared.length === 1")
+    # The page that opens takes the focus.
+    expect(lab.page.locator(".lm-TabBar-tabLabel", has_text="Compare 2 runs")).to_be_visible()
+    lab.row("pair-1").focus()
     lab.page.keyboard.press("d")
     lab.page.wait_for_function("window.compared.length === 2")
     assert lab.page.evaluate("window.compared") == [{"run_ids": ids}, {"run_ids": ids, "what": "cells"}]
