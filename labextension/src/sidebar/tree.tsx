@@ -75,12 +75,15 @@ export function RunTree(props: {
     }
   });
   useEffect(() => {
-    // The panel was opened by keyboard before there were rows.
+    // The panel was opened by keyboard before there were rows: the first drawing
+    // that has some takes the focus over.
     const panel = root.current?.closest('.mlops-nb-Sidebar');
     if (panel && panel === document.activeElement) {
-      root.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
+      root.current
+        ?.querySelector<HTMLElement>('[tabindex="0"]')
+        ?.focus({ preventScroll: true });
     }
-  }, []);
+  });
 
   const focus = useCallback(
     (index: number) => {
