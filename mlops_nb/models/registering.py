@@ -6,10 +6,11 @@ from typing import Any
 
 from mlops_nb import config
 from mlops_nb.core.registry import ModelVersion, RegistryQuery
-from mlops_nb.errors import InvalidInput, NotFound
+from mlops_nb.errors import InvalidInput
 from mlops_nb.models.remote import rest
 from mlops_nb.models.sources import is_uri
 from mlops_nb.store.base import ServedStore, TrackingStore
+from mlops_nb.store.registering import register
 
 _PAGE = 100
 
@@ -36,23 +37,8 @@ class Registry:
             )
         run_id = uri.removeprefix("runs:/").partition("/")[0] if uri.startswith("runs:/") else None
         model_id = uri.removeprefix("models:/") if uri.startswith("models:/m-") else None
-        if self._served is not None:
-            registry = self._served.registry
-            try:
-                registry.get_model(name)
-            except NotFound:
-                registry.create_model(name)
-            return registry.create_version(
-                name, uri, run_id=run_id, model_id=model_id, description=description, user=config.user_name()
-            ).version
-        server = rest(self.store)
-        try:
-            server.ask_mlflow("GET", "/registered-models/get", query={"name": name})
-        except NotFound:
-            server.ask_mlflow("POST", "/registered-models/create", body={"name": name})
-        body = {"name": name, "source": uri, "run_id": run_id, "model_id": model_id, "description": description}
-        answer = server.ask_mlflow("POST", "/model-versions/create", body={key: value for key, value in body.items() if value})
-        return int(answer["model_version"]["version"])
+        made = register(self.store, name, uri, run_id=run_id, model_id=model_id, description=description, user=config.user_name())
+        return made.version
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Let an alias name a version."""

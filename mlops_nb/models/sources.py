@@ -22,10 +22,10 @@ from mlops_nb.core.artifacts import PROXY_SCHEME, ArtifactOwner
 from mlops_nb.core.logged_models import owner_of_model
 from mlops_nb.core.model_sources import LoggedModelSource, ProxySource, RunSource, VersionSource, parse_source
 from mlops_nb.core.records import Artifact
-from mlops_nb.core.registry import Stage
 from mlops_nb.errors import InvalidInput, MlopsError, NotFound, NotSupported
 from mlops_nb.models.metadata import MLMODEL_FILE
 from mlops_nb.store.base import ServedStore, TrackingStore
+from mlops_nb.store.registering import find_version
 
 _MAX_STEPS = 10
 
@@ -87,7 +87,7 @@ def _place(text: str, store: TrackingStore) -> Place:
     for _ in range(_MAX_STEPS):
         source = parse_source(text)
         if isinstance(source, VersionSource):
-            text = _of_version(source, store, text)
+            text = _of_version(source, store)
         elif isinstance(source, LoggedModelSource):
             return _of_logged_model(source.model_id, store)
         elif isinstance(source, RunSource):
@@ -99,21 +99,12 @@ def _place(text: str, store: TrackingStore) -> Place:
     raise InvalidInput(f"'{text[:200]}' leads to more than {_MAX_STEPS} other versions.")
 
 
-def _of_version(source: VersionSource, store: TrackingStore, text: str) -> str:
+def _of_version(source: VersionSource, store: TrackingStore) -> str:
     from mlops_nb.models.remote import version_source
 
     if not isinstance(store, ServedStore):
         return version_source(store, source)
-    registry = store.registry
-    if source.alias is not None:
-        version = registry.version_of_alias(source.name, source.alias)
-    elif source.number is not None:
-        version = registry.get_version(source.name, source.number)
-    else:
-        found = registry.latest_versions(source.name, [source.stage] if source.stage else list(Stage))
-        if not found:
-            raise NotFound(f"'{text}' names no version: '{source.name}' has none.", hint="mlops-nb models list")
-        version = max(found, key=lambda one: one.version)
+    version = find_version(store.registry, source)
     return version.storage_location or version.source
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from mlops_nb.core.artifacts import ArtifactOwner, owner_of_run
 from mlops_nb.core.logged_models import LoggedModelQuery, owner_of_model
 from mlops_nb.core.model_sources import LoggedModelSource, RunSource, Source, VersionSource, parse_source
-from mlops_nb.errors import AlreadyExists, NotFound, NotSupported
+from mlops_nb.core.registry import ModelVersion
+from mlops_nb.errors import NotFound, NotSupported
 from mlops_nb.serving.records import ServedModel
 from mlops_nb.store.artifacts.paths import check_artifact_path
 from mlops_nb.store.base import ServedStore
+from mlops_nb.store.registering import find_version, register
 
 _MOST_FILES = 100_000
 _ID_SHOWN = 10
@@ -39,9 +41,9 @@ def fetch(store: ServedStore, uri: str, models: Path, *, register_as: str = "", 
     registered, number = "", 0
     source = given
     if isinstance(given, VersionSource):
-        registered = given.name
-        number = _number(store, given)
-        source = _origin(store, registered, number)
+        version = find_version(store.registry, given)
+        registered, number = given.name, version.version
+        source = _origin(store, version)
     elif isinstance(given, RunSource) and given.uri == f"runs:/{given.run_id}":
         source = _model_of_run(store, given.run_id)
     if isinstance(source, LoggedModelSource):
@@ -70,17 +72,17 @@ def fetch(store: ServedStore, uri: str, models: Path, *, register_as: str = "", 
     )
 
 
-def _origin(store: ServedStore, name: str, number: int) -> Source:
+def _origin(store: ServedStore, version: ModelVersion) -> Source:
     """Return what a version was made from, through the versions between."""
+    first = version
     for _ in range(_LONGEST_CHAIN):
-        version = store.registry.get_version(name, number)
         if version.model_id:
             return LoggedModelSource(uri=f"models:/{version.model_id}", model_id=version.model_id)
         source = parse_source(version.source)
         if not isinstance(source, VersionSource):
             return source
-        name, number = source.name, _number(store, source)
-    raise NotSupported(f"The version {number} of '{name}' was made from too long a chain of versions.")
+        version = find_version(store.registry, source)
+    raise NotSupported(f"The version {first.version} of '{first.name}' was made from too long a chain of versions.")
 
 
 def _model_of_run(store: ServedStore, run_id: str) -> LoggedModelSource:
@@ -95,28 +97,16 @@ def _model_of_run(store: ServedStore, run_id: str) -> LoggedModelSource:
     return LoggedModelSource(uri=f"models:/{found[0].model_id}", model_id=found[0].model_id)
 
 
-def _number(store: ServedStore, given: VersionSource) -> int:
-    registry = store.registry
-    if given.number is not None:
-        return given.number
-    if given.alias is not None:
-        return registry.version_of_alias(given.name, given.alias).version
-    found = registry.latest_versions(given.name, [given.stage] if given.stage else [])
-    if not found:
-        raise NotFound(f"The model '{given.name}' has no version{f' in {given.stage.value}' if given.stage else ''}.")
-    return max(version.version for version in found)
-
-
 def _register(store: ServedStore, name: str, canonical: str, source: LoggedModelSource | RunSource, run_id: str) -> int:
-    registry = store.registry
     model_id = source.model_id if isinstance(source, LoggedModelSource) else None
     try:
-        registry.create_model(name)
-    except AlreadyExists:
-        for version in registry.latest_versions(name):
-            if version.source == canonical or (model_id and version.model_id == model_id):  # served again: it is that version
-                return version.version
-    return registry.create_version(name, source=canonical, run_id=None if model_id else run_id or None, model_id=model_id).version
+        versions = store.registry.latest_versions(name)
+    except NotFound:
+        versions = []
+    for version in versions:
+        if version.source == canonical or (model_id and version.model_id == model_id):  # served again: it is that version
+            return version.version
+    return register(store, name, canonical, run_id=None if model_id else run_id or None, model_id=model_id).version
 
 
 def _copy(store: ServedStore, owner: ArtifactOwner, inner: str, models: Path, key: str, canonical: str) -> Path:

@@ -252,7 +252,7 @@ class RestStore(TrackingStore):
     def ask_mlflow(self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> dict[str, Any]:
         """Return what MLflow's API of the same server answers; `path` begins after `/api/2.0/mlflow`."""
         data = None if body is None else _encoder.encode(body)
-        response = self._send(method, path, query=query, data=data, is_json=body is not None, api="/api/2.0/mlflow")
+        response = self._send(method, path, query=query, data=data, is_json=body is not None, api=_MLFLOWS_API)
         return self._decoded(dict[str, Any], response)
 
     def read_model_file(self, model_id: str, path: str) -> Iterator[bytes]:
@@ -268,11 +268,6 @@ class RestStore(TrackingStore):
             yield from response.iter_content(_PIECE)
 
     # -- the way there
-
-    def call_mlflow(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Call an operation of MLflow's API, which the server has beside `/api/v1`, and return its answer."""
-        response = self._send(method, path, data=_encoder.encode(body), is_json=True, api=_MLFLOWS_API)
-        return self._decoded(dict[str, Any], response)
 
     def _call(self, answer: type[A], method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> A:
         data = None if body is None else _encoder.encode(body)
