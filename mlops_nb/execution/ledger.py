@@ -33,8 +33,9 @@ from mlops_nb.execution.shown import ShownFigures
 from mlops_nb.execution.sources import Sources
 from mlops_nb.tracking import servers
 from mlops_nb.tracking.capture import notebook_path
+from mlops_nb.tracking.endings import ending_of
 from mlops_nb.tracking.recovery import cell_label
-from mlops_nb.tracking.run import ActiveRun, ending_of
+from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.saved import hash_of, read_notebook
 from mlops_nb.tracking.session import Session
 

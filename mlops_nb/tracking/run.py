@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from mlops_nb.core.events import AnyEvent, CellRan, ParamLogged, RunEnded, RunStarted, TagSet
-from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_name, clean_text
+from mlops_nb.core.names import check_key, check_param, check_tag, clean_run_name
 from mlops_nb.core.records import TAG_HYGIENE, TAG_NOTE, TAG_RUN_NAME, CellExecution, CellOutcome, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput
-from mlops_nb.tracking import clock, scores, shortage
+from mlops_nb.tracking import clock, scores
 from mlops_nb.tracking.belongings import Belongings
+from mlops_nb.tracking.endings import ending_of, without_secrets
 from mlops_nb.tracking.journal import Journal
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ class ActiveRun(Belongings):
         with self._lock:
             if self.end_time is not None:
                 return
-            self.reason = None if reason is None else _shown(reason)
+            self.reason = None if reason is None else without_secrets(reason)
             self.status, self.end_time = final, self.start_time + clock.milliseconds_since(self._began)
         self._leave_cell()
         if self._open_journal is not None and self._open_journal.dropped:
@@ -380,24 +380,3 @@ class ActiveRun(Belongings):
 
     def __repr__(self) -> str:
         return f"<Run {self.name} {self.run_id[:8]} {self.status.value}>"
-
-
-def _shown(reason: object) -> str:
-    """Return a reason as text without secrets: the message of an error may quote an address with a password."""
-    from mlops_nb.core.redaction import Redactor
-
-    return Redactor(os.environ)(clean_text(str(reason)))
-
-
-def ending_of(error: BaseException | None) -> tuple[RunStatus, str | None]:
-    """Return how a run ends when this exception ends it."""
-    if error is None:
-        return RunStatus.FINISHED, None
-    if isinstance(error, KeyboardInterrupt):
-        return RunStatus.KILLED, "interrupted"
-    if isinstance(error, SystemExit) and error.code in (None, 0):
-        return RunStatus.FINISHED, None
-    first_line = str(error).strip().splitlines()[:1]
-    if isinstance(error, MemoryError) and (figure := shortage.of_this_process()):
-        first_line = ["; ".join([*first_line, figure])]
-    return RunStatus.FAILED, f"{type(error).__name__}: {first_line[0]}"[:500] if first_line else type(error).__name__

@@ -22,11 +22,12 @@ from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking import capture
 from mlops_nb.tracking.companions import Companions
+from mlops_nb.tracking.endings import ending_of
 from mlops_nb.tracking.forking import wait_for_imports
 from mlops_nb.tracking.history import CellHistory
 from mlops_nb.tracking.journal import Journal
 from mlops_nb.tracking.recovery import recover
-from mlops_nb.tracking.run import STOP_SECONDS, ActiveRun, ending_of
+from mlops_nb.tracking.run import STOP_SECONDS, ActiveRun
 from mlops_nb.tracking.shipper import Shipper
 from mlops_nb.tracking.target import Target, resolve
 

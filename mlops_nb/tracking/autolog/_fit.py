@@ -19,7 +19,8 @@ from mlops_nb.core.redaction import Redactor
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.autolog._guard import guard
 from mlops_nb.tracking.autolog._options import Options, options_of
-from mlops_nb.tracking.run import ActiveRun, ending_of
+from mlops_nb.tracking.endings import ending_of
+from mlops_nb.tracking.run import ActiveRun
 
 TAG_AUTOLOG = "mlflow.autologging"
 """The tag that says which framework a run was logged by."""

@@ -96,8 +96,7 @@ def _around_fit(original: Callable[..., Any], estimator: Any, args: tuple[Any, .
             keep_model(fit, estimator, arguments.features, params=estimator.get_params())
             with fit.safely("the scores are"):
                 log_training_scores(fit, estimator, arguments)
-            with fit.safely("the importance of features is"):
-                _log_importances(fit, estimator.booster_)
+            _log_importances(fit, estimator.booster_)
             remember(fit, estimator)
         return result
 

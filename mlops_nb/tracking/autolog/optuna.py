@@ -13,7 +13,8 @@ from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.autolog._fit import TAG_AUTOLOG, Fit, clean_key
 from mlops_nb.tracking.autolog._guard import check_version, guard, wrap_method
 from mlops_nb.tracking.autolog._options import options_of
-from mlops_nb.tracking.run import ActiveRun, ending_of
+from mlops_nb.tracking.endings import ending_of
+from mlops_nb.tracking.run import ActiveRun
 
 NAME = "optuna"
 TESTED = ("3.0", "5.1")
