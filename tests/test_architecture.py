@@ -30,9 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "transfer": {"core", "store"},
     "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving"},
     "magics": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving", "fluent"},
+    "ci": {"core", "store", "tracking", "execution", "comparing", "reports", "forges"},
     "cli": {
         *("core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving"),
-        *("fluent", "magics", "api", "transfer"),
+        *("fluent", "magics", "api", "transfer", "ci"),
     },
     "mlops_nb_server": {"core", "store", "tracking", "serving", "api"},
 }
