@@ -25,7 +25,11 @@ class Kept(Record, frozen=True, kw_only=True):
     @property
     def words(self) -> str:
         """Say where it is."""
-        return "It is in the summary of this job." if self.kind == "summary" else f"It is in the file {self.path}: keep it as an artifact of the job."
+        return (
+            "It is in the summary of this job."
+            if self.kind == "summary"
+            else f"It is in the file {self.path}: keep it as an artifact of the job."
+        )
 
 
 def keep(markdown: str, environment: Mapping[str, str], folder: Path) -> Kept:

@@ -13,7 +13,9 @@ from urllib.parse import quote, unquote
 from mlops_nb.core.records import Record
 from mlops_nb.forges.base import ForgeKind
 
-_HTML = re.compile(r"\s*<!-- mlops-nb:report:(?P<key>[^\s>]{0,2000}) -->(?:\r?\n<!-- mlops-nb:by:(?P<by>[^\s>]{0,500}) -->)?[ \t]*(?:\r?\n|\Z)")
+_HTML = re.compile(
+    r"\s*<!-- mlops-nb:report:(?P<key>[^\s>]{0,2000}) -->(?:\r?\n<!-- mlops-nb:by:(?P<by>[^\s>]{0,500}) -->)?[ \t]*(?:\r?\n|\Z)"
+)
 _DEFINITION = re.compile(
     r"\s*\[//\]: # \(mlops-nb:report:(?P<key>[^\s()]{0,2000})\)(?:\r?\n\[//\]: # \(mlops-nb:by:(?P<by>[^\s()]{0,500})\))?[ \t]*(?:\r?\n|\Z)"
 )

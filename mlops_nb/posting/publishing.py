@@ -44,7 +44,9 @@ class ForgeHome:
         limits = self._forge.limits
         for file in files:
             if len(file.content) > limits.asset_bytes:
-                raise InvalidInput(f"'{file.name}' has {len(file.content) / 1e6:.1f} MB; the forge takes {limits.asset_bytes / 1e6:.0f} MB.")
+                raise InvalidInput(
+                    f"'{file.name}' has {len(file.content) / 1e6:.1f} MB; the forge takes {limits.asset_bytes / 1e6:.0f} MB."
+                )
         return self._forge.publish(files)
 
 
@@ -71,7 +73,9 @@ class BucketHome:
         try:
             system = fsspec.filesystem(self._scheme)
         except ImportError as error:
-            raise MissingDependencyError(str(error.name or "fsspec"), extra=_BUCKETS[self._scheme], purpose=f"Publishing to {self.words}") from error
+            raise MissingDependencyError(
+                str(error.name or "fsspec"), extra=_BUCKETS[self._scheme], purpose=f"Publishing to {self.words}"
+            ) from error
         return [self._put(system, file) for file in files]
 
     def _put(self, system: Any, file: AssetFile) -> str:
@@ -82,7 +86,9 @@ class BucketHome:
                 system.pipe_file(path, file.content, **({"ContentType": file.mime} if self._scheme == "s3" else {}))
             return f"{self._base}/{quote(name)}" if self._base else str(system.sign(path, expiration=_SIGNED_FOR))
         except Exception as error:  # each store has errors of its own
-            raise MlopsError(f"'{file.name}' cannot be put into {self.words}: {error}.", hint="Check the bucket and the credentials.") from error
+            raise MlopsError(
+                f"'{file.name}' cannot be put into {self.words}: {error}.", hint="Check the bucket and the credentials."
+            ) from error
 
 
 def open_home(forge: Forge, url: str | None = None) -> Home:
@@ -99,7 +105,9 @@ def open_home(forge: Forge, url: str | None = None) -> Home:
             log.warning("Nothing is published at %s: images stay with the forge. An own place is s3://, gs:// or az://bucket/folder.", url)
         return ForgeHome(forge)
     if scheme not in _BUCKETS:
-        raise InvalidInput(f"Nothing can be published at '{url}'.", hint="Give s3://, gs:// or az://bucket/folder, or leave it out for the forge.")
+        raise InvalidInput(
+            f"Nothing can be published at '{url}'.", hint="Give s3://, gs:// or az://bucket/folder, or leave it out for the forge."
+        )
     return BucketHome(url)
 
 

@@ -31,7 +31,8 @@ class Watcher:
 
     It looks at the files several times a second, which works on every file system. Changes while `publish` runs count
     as changes. It ends with SIGINT, SIGTERM or SIGHUP, and when the process that started it is gone: in CI a step leaves
-    it behind with `&`, and the job's end must not lose the last state.
+    it behind with `&`. Where a job has several steps, as on GitHub, the end of the step only posts what is left, for the
+    job's end may kill us without a warning; the watch goes on for the next steps until the job is gone.
 
     Args:
         publish: Posts the report; its errors are told, and tried again with the next change and at the end.
@@ -40,6 +41,7 @@ class Watcher:
         settle: How long files have to be left alone (s).
         patience: The longest that changes wait (s).
         parent: The process whose end is the end; by default the one that started us.
+        job: The process that outlives it, with which the watch really ends; None: there is no such.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class Watcher:
         settle: float = SETTLE,
         patience: float = PATIENCE,
         parent: int | None = None,
+        job: int | None = None,
     ) -> None:
         self._publish, self._files, self._trigger = publish, files, trigger
         self._settle, self._patience = settle, patience
         self._parent = os.getppid() if parent is None else parent
+        self._job = job
         self._stop = threading.Event()
         self._posted: Stamp | None = None
         self._failed = False
@@ -70,7 +74,7 @@ class Watcher:
                 self._post(self._stamp())
             changed_at = seen_at = 0.0
             seen = self._posted
-            while not self._stop.wait(POLL) and not self._orphaned():
+            while not self._stop.wait(POLL) and not self._is_over():
                 if self._trigger is not None:
                     self._take_trigger()
                     continue
@@ -115,8 +119,35 @@ class Watcher:
     def _stamp(self) -> Stamp:
         return tuple(_stamp_of(path) for path in self._files())
 
-    def _orphaned(self) -> bool:
-        return os.getppid() != self._parent
+    def _is_over(self) -> bool:
+        """Return whether what started us has ended; where its job goes on, post what is left and go on with it."""
+        if os.getppid() == self._parent:
+            return False
+        if self._job is None or not _is_alive(self._job):
+            return True
+        if self._parent:
+            self._finish()
+            self._parent = 0
+        return False
+
+
+def job_process() -> int | None:
+    """Return the process that runs the steps of this GitHub job; None outside of one."""
+    import psutil
+
+    if not os.environ.get("GITHUB_ACTIONS"):
+        return None
+    try:
+        grandparent = psutil.Process(os.getppid()).ppid()
+    except psutil.Error:
+        return None
+    return grandparent if grandparent > 1 else None
+
+
+def _is_alive(process: int) -> bool:
+    import psutil
+
+    return bool(psutil.pid_exists(process))
 
 
 def _stamp_of(path: Path) -> tuple[int, int, int] | None:

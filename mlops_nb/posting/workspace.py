@@ -29,7 +29,9 @@ _MAGIC = (
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
 )
-_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^<>]*\?>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE svg PUBLIC [^<>\[\]]*>\s*)?<svg[\s>]", re.DOTALL)
+_SVG = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^<>]*\?>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE svg PUBLIC [^<>\[\]]*>\s*)?<svg[\s>]", re.DOTALL
+)
 _ACTIVE_SVG = re.compile(rb"<script|<foreignObject|<!ENTITY|\son\w+\s*=|javascript:|href\s*=\s*[\"'](?!#|data:image/)", re.IGNORECASE)
 _OPEN_FOLDERS = {".mlops"}
 
@@ -70,7 +72,8 @@ class Workspace:
         path = Path(os.path.realpath(self._base / name))
         if not path.is_relative_to(self.root):
             raise InvalidInput(
-                f"The image '{shown}' is outside of the workspace {self.root}.", hint="Only images inside of it are published; copy it there."
+                f"The image '{shown}' is outside of the workspace {self.root}.",
+                hint="Only images inside of it are published; copy it there.",
             )
         hidden = [part for part in path.relative_to(self.root).parts if part.startswith(".") and part not in _OPEN_FOLDERS]
         if hidden:
