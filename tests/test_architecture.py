@@ -30,11 +30,12 @@ ALLOWED: dict[str, set[str]] = {
     "api": {"core", "store", "comparing", "serving"},
     "transfer": {"core", "store"},
     "forges": {"core", "outgoing"},
+    "posting": {"core", "store", "forges", "outgoing", "reports", "transfer"},
     "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving"},
     "magics": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving", "fluent"},
     "cli": {
         *("core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving"),
-        *("fluent", "magics", "api", "transfer"),
+        *("fluent", "magics", "api", "transfer", "forges", "posting"),
     },
     "mlops_nb_server": {"core", "store", "tracking", "serving", "api"},
 }

@@ -62,7 +62,7 @@ class _Commands(LazyGroup):
 @click.option("--repo", hidden=True)
 @click.option("--driver-token", "--token", "driver_token", hidden=True)
 @click.pass_context
-def commands(ctx: click.Context, **before: Any) -> None:
+def commands(ctx: click.Context, /, **before: Any) -> None:
     """Track, compare and report machine-learning runs."""
     # CML takes these before the command, too: the commands that know them find them here.
     ctx.meta["mlops_nb.before"] = {name: value for name, value in before.items() if value is not None}

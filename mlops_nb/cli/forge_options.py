@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from mlops_nb.forges.base import Forge
-    from mlops_nb.forges.context import Context
+    pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -32,7 +32,7 @@ def changed(git: Git, globs: Sequence[str], folder: Path) -> list[bytes]:
         globs: Files, folders or patterns from `folder`; `*` stops at `/`, `**` does not, `!pattern` takes away. Dotfiles match.
         folder: What the patterns start from, usually the working directory.
     """
-    listed = git.bytes("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
+    listed = git.raw("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
     paths = [entry[3:] for entry in listed.split(b"\0") if len(entry) > 3]
     try:
         prefix = os.fsencode(folder.resolve().relative_to(git.root.resolve()))

@@ -63,7 +63,9 @@ def post(forge: Forge, target: Target, body: str, wanted: Wanted, *, full: str =
         return Posted(comment=forge.create_comment(target, text), created=True)
     me = forge.whoami()
     created = False
-    for _ in range(_TRIES):
+    tries = _TRIES
+    while True:
+        tries -= 1
         found = _mine(forge, target, me, wanted)
         old = found[0] if found else None
         if old is not None and _writer(old).is_newer_than(wanted.writer):
@@ -72,9 +74,8 @@ def post(forge: Forge, target: Target, body: str, wanted: Wanted, *, full: str =
         comment = None if old is None else _update(forge, old, text)
         if comment is None:
             comment, created = forge.create_comment(target, text), True
-        if _settled(forge, target, me, wanted, comment):
-            break
-    return Posted(comment=comment, created=created)
+        if _settled(forge, target, me, wanted, comment) or tries == 0:
+            return Posted(comment=comment, created=created)
 
 
 def _settled(forge: Forge, target: Target, me: str, wanted: Wanted, written: Comment) -> bool:

@@ -73,12 +73,12 @@ class Git:
             GitError: If it fails.
         """
         return (
-            self.bytes(*arguments, index=index, stdin=stdin, settings=settings, network=network)
+            self.raw(*arguments, index=index, stdin=stdin, settings=settings, network=network)
             .decode(errors="surrogateescape")
             .removesuffix("\n")
         )
 
-    def bytes(
+    def raw(
         self,
         *arguments: str,
         index: Path | None = None,

@@ -14,10 +14,11 @@ from mlops_nb.core.records import Record
 from mlops_nb.forges.base import ForgeKind
 
 _HTML = re.compile(
-    r"\s*<!-- mlops-nb:report:(?P<key>[^\s>]{0,2000}) -->(?:\r?\n<!-- mlops-nb:by:(?P<by>[^\s>]{0,500}) -->)?[ \t]*(?:\r?\n|\Z)"
+    r"\s*<!-- mlops-nb:report:(?P<key>[^>\r\n]{0,2000}?) -->(?:\r?\n<!-- mlops-nb:by:(?P<by>[^\s>]{0,500}) -->)?[ \t]*(?:\r?\n|\Z)"
 )
 _DEFINITION = re.compile(
-    r"\s*\[//\]: # \(mlops-nb:report:(?P<key>[^\s()]{0,2000})\)(?:\r?\n\[//\]: # \(mlops-nb:by:(?P<by>[^\s()]{0,500})\))?[ \t]*(?:\r?\n|\Z)"
+    r"\s*\[//\]: # \(mlops-nb:report:(?P<key>[^()\r\n]{0,2000})\)"
+    r"(?:\r?\n\[//\]: # \(mlops-nb:by:(?P<by>[^\s()]{0,500})\))?[ \t]*(?:\r?\n|\Z)"
 )
 _CML = re.compile(r'!\[\]\(https://cml\.dev/watermark\.png(?:#[0-9a-fA-F]*)? "CML watermark(?P<label>[^\n]{0,1000})"\)\s*\Z')
 _ESCAPED = re.compile(r"\\([\\_*\[<&])")

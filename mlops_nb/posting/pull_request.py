@@ -74,7 +74,9 @@ def propose(forge: Forge, context: Context, folder: Path, proposal: Proposal) ->
     if source == target:
         raise InvalidInput(f"The pull request's branch and its target are both '{target}'.", hint="Name another one: --branch NAME.")
     if context.from_fork and forge.branch_commit(target) is None:
-        raise PermissionDenied("This run is about a fork, to which a job of this repository cannot push.", hint="Run it where the fork's branch is.")
+        raise PermissionDenied(
+            "This run is about a fork, to which a job of this repository cannot push.", hint="Run it where the fork's branch is."
+        )
     repository = _Repository(git, proposal.remote, credentials)
     pushed = repository.publish(paths, base=base, source=source, target=target, proposal=proposal)
     if not pushed:
@@ -140,14 +142,16 @@ class _Repository:
         return False
 
     def _push(self, paths: Sequence[bytes], base: str, source: str, target: str, tip: str | None, proposal: Proposal) -> bool:
-        ours = tip is None or self._is_ours(tip)
+        ours = tip is None or self._is_ours(tip, source, base, target)
         start = base if tip is None or ours else tip
         if not paths:
             commit: str | None = base
             if self._tip(target) == base:
                 return False
         else:
-            commit = commit_of(self._git, paths, base=self._newest(start, target), message=_message(proposal, base, source), identity=proposal.identity)
+            commit = commit_of(
+                self._git, paths, base=self._newest(start, target), message=_message(proposal, base, source), identity=proposal.identity
+            )
         if commit is None:
             return tip is not None and not ours
         if tip is not None and self._same(tip, commit):
@@ -176,10 +180,15 @@ class _Repository:
             self._git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", self._address, f"refs/heads/{branch}", network=True)
         return self._git.tries("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
-    def _is_ours(self, tip: str) -> bool:
-        if self._git.tries("cat-file", "-e", f"{tip}^{{commit}}") is None:
-            self._git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", self._address, tip, network=True)
-        return _OURS.search(self._git("log", "-1", "--format=%B", tip, "--")) is not None
+    def _is_ours(self, tip: str, source: str, base: str, target: str) -> bool:
+        """Return whether only we have written what the branch has beyond its target and the commit to build on."""
+        if not self._fetched(source, tip):
+            return False
+        known = [base]
+        if (target_tip := self._tip(target)) is not None and self._fetched(target, target_tip):
+            known.append(target_tip)
+        messages = self._git("log", "--format=%B%x00", tip, "--not", *known, "--").split("\0")[:-1]
+        return all(_OURS.search(message) for message in messages)
 
     def _same(self, one: str, other: str) -> bool:
         """Return whether two commits have the same content and parents, whenever they were made."""
@@ -203,7 +212,7 @@ def _address(git: Git, remote: str, credentials: GitCredentials | None) -> str:
 
 
 def _message(proposal: Proposal, base: str, source: str) -> str:
-    subject = proposal.message or f"CML PR for {base[:8]}"
+    subject = proposal.message or f"mlops-nb PR for {base[:8]}"
     if proposal.skip_ci or not (proposal.message or proposal.merge):
         subject += " [skip ci]"
     return f"{subject}\n\n{TRAILER}: {source}\n"
@@ -212,7 +221,7 @@ def _message(proposal: Proposal, base: str, source: str) -> str:
 def _pull_request(forge: Forge, *, source: str, target: str, base: str, proposal: Proposal) -> PullRequest:
     open_one = next((one for one in forge.pull_requests(source=source, target=target) if not one.from_fork), None)
     if open_one is None:
-        title = proposal.title or f"CML PR for {target} {base[:8]}"
+        title = proposal.title or f"mlops-nb PR for {target} {base[:8]}"
         body = proposal.body or f"Automated commits for {forge.commit_url(base)} created by mlops-nb."
         return forge.create_pull_request(source=source, target=target, title=title, body=body)
     title_changes = bool(proposal.title) and proposal.title != open_one.title
@@ -230,5 +239,9 @@ def _merged(forge: Forge, found: PullRequest, proposal: Proposal) -> str:
         done = forge.merge_pull_request(found.number, mode=proposal.merge, when_checks_pass=True)
     except MlopsError as error:
         return f"The pull request is not merged: {error}"
-    log.info("%s%s", "Merged." if done.state == "merged" else "It is merged as soon as the checks pass.", f" {done.reason}" if done.reason else "")
+    log.info(
+        "%s%s",
+        "Merged." if done.state == "merged" else "It is merged as soon as the checks pass.",
+        f" {done.reason}" if done.reason else "",
+    )
     return ""
