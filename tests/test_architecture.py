@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "widgets": {"core", "store", "tracking", "comparing", "reports"},
     "api": {"core", "store", "comparing", "serving"},
     "transfer": {"core", "store"},
+    "forges": {"core", "outgoing"},
     "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving"},
     "magics": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving", "fluent"},
     "cli": {
