@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import yaml
 from openapi_core import Config, OpenAPI
 from openapi_core.datatypes import RequestParameters
 from openapi_core.exceptions import OpenAPIError
@@ -47,7 +48,8 @@ class OpenApiContract:
     """What a forge has promised. Operations that the description lacks are violations."""
 
     def __init__(self, path: Path) -> None:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        description = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         description["servers"] = [{"url": "/"}]
         self.api = OpenAPI.from_dict(description, config=Config(spec_validator_cls=None))
 
@@ -63,7 +65,8 @@ class OpenApiContract:
         return _problem(lambda: self.api.validate_request(self._request(request)))
 
     def response_problem(self, request: Request, host_url: str, reply: Reply) -> str | None:
-        sent = _SentReply(reply.encoded(), reply.status, Headers(list(reply.headers.items())), "application/json")
+        content_type = reply.headers.get("Content-Type", "application/json")
+        sent = _SentReply(reply.encoded(), reply.status, Headers(list(reply.headers.items())), content_type)
         problem = _problem(lambda: self.api.validate_response(self._request(request), sent))
         # Descriptions leave out the errors that every operation may give, such as 401 and 429.
         return None if problem and "Unknown response http status" in problem and reply.status >= 400 else problem
@@ -85,5 +88,5 @@ def _problem(check: Any) -> str | None:
 
 @cache
 def contract(name: str) -> OpenApiContract:
-    """Return the contract of `contracts/NAME.json`, read once a session."""
-    return OpenApiContract(CONTRACTS / f"{name}.json")
+    """Return the contract of `contracts/NAME.json` or `.yaml`, read once a session."""
+    return OpenApiContract(next(path for suffix in (".json", ".yaml") if (path := CONTRACTS / f"{name}{suffix}").exists()))
