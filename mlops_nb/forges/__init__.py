@@ -1,0 +1,1 @@
+"""The forges: GitHub, GitLab and Bitbucket Cloud behind one protocol (`base`)."""
