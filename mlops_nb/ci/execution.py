@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import selectors
 import signal
@@ -22,6 +23,8 @@ from mlops_nb.ci.protocol import CellEnded, CellStarted, Ended, Ending, Event, J
 GRACE_SECONDS = 2.5
 """So long may an execution take to end after it was asked to."""
 _TICK = 0.2
+_LOOK = 0.5
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _MAX_ERRORS = 200_000
 
 Told = Callable[[Event], None]
@@ -40,6 +43,7 @@ class Execution(msgspec.Struct, kw_only=True):
         count: How many of these it has.
         seconds: How long it took.
         cells: How long each cell took (s), in order.
+        peak_memory: The most memory that the kernel held (bytes); None where the system does not tell.
     """
 
     notebook: Path
@@ -51,6 +55,7 @@ class Execution(msgspec.Struct, kw_only=True):
     count: int = 0
     seconds: float = 0.0
     cells: list[float] = []
+    peak_memory: int | None = None
 
 
 class Signals:
@@ -161,6 +166,7 @@ def _watch(worker: _Worker, job: Job, result: Execution, signals: Signals, told:
     """Take events until the process has ended, or has to be ended."""
     rest = b""
     end: float | None = None
+    looked = 0.0
     with selectors.DefaultSelector() as selector:
         selector.register(worker.events, selectors.EVENT_READ)
         while True:
@@ -176,6 +182,9 @@ def _watch(worker: _Worker, job: Job, result: Execution, signals: Signals, told:
             elif worker.process.poll() is not None:
                 return
             now = time.monotonic()
+            if now >= looked + _LOOK:
+                looked = now
+                result.peak_memory = _peak_memory(worker.kernel) or result.peak_memory
             if end is None and signals.received is not None:
                 worker.ask_to_end(signals.received)
                 result.ending, result.reason = Ending.STOPPED, f"stopped by {signals.received.name}"
@@ -186,6 +195,17 @@ def _watch(worker: _Worker, job: Job, result: Execution, signals: Signals, told:
                 end = now + GRACE_SECONDS
             if end is not None and now > end:
                 return
+
+
+def _peak_memory(pid: int | None) -> int | None:
+    """Return the most memory that a living process has held (bytes), as Linux counts it."""
+    if pid is None:
+        return None
+    try:
+        found = _PEAK.search(Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
+    except OSError:  # another system, or it has ended
+        return None
+    return None if found is None else int(found[1]) * 1024
 
 
 def _take(event: Event, worker: _Worker, result: Execution, told: Told) -> None:
