@@ -11,13 +11,14 @@ from mlops_nb.comparing.data import RunDataComparison
 from mlops_nb.comparing.document import diff_text, first_line, label_of
 from mlops_nb.comparing.environment import PACKAGE, compare_environments
 from mlops_nb.comparing.outputs import OutputsChange, cells_of_table, changed_outputs, stable
-from mlops_nb.comparing.report_pictures import Pictures, decoded, drawn_curves, logged_pictures
+from mlops_nb.comparing.report_pictures import decoded, drawn_curves, logged_pictures
 from mlops_nb.core.comparison import ValueRow, compare
 from mlops_nb.core.gates import GateResult
 from mlops_nb.core.records import Run
 from mlops_nb.reports.pull_request import data
 from mlops_nb.reports.pull_request.data import Baseline, Cell, Change, Failure, Image, Link, Machine, Notebook, Output, Side, Trust
 from mlops_nb.reports.pull_request.judging import judge, metrics_of
+from mlops_nb.reports.pull_request.pictures import Pictures
 from mlops_nb.store.base import TrackingStore
 
 _MAX_TEXT = 20_000
@@ -124,12 +125,10 @@ def _machine(this: Run, base: Run | None, environment: Sequence[ValueRow]) -> Ma
     words = next((str(facts[key]) for key in _MACHINE if facts.get(key)), "")
     if facts.get("processors_usable") and not facts.get("gpus"):
         words = f"{facts['processors_usable']} processors"
-    peaks = [int(value) for key in ("system/memory_used_peak",) if (value := this.metrics[key].value if key in this.metrics else 0)]
     return Machine(
         words=words[:400],
         duration_ms=this.duration_ms,
         base_duration_ms=base.duration_ms if base is not None else None,
-        peak_memory=peaks[0] if peaks else None,
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import PurePosixPath
@@ -17,32 +15,13 @@ from mlops_nb.core.run_folders import CELLS_FOLDER, NOTEBOOK_FOLDER
 from mlops_nb.errors import MlopsError
 from mlops_nb.reports.content import build_report
 from mlops_nb.reports.figures import draw_figures
-from mlops_nb.reports.pull_request.data import FOLDER, MAX_IMAGE_BYTES, Image, Side
+from mlops_nb.reports.pull_request.data import MAX_IMAGE_BYTES, Image, Side
+from mlops_nb.reports.pull_request.pictures import MAX_PICTURES, Pictures
 from mlops_nb.store.base import TrackingStore
 
-MAX_PICTURES = 300
 _SEEN = 0.001
 """Share of the pixels that must differ before anybody sees it."""
 _SUFFIXES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
-_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
-
-
-class Pictures:
-    """The files of a report, by path relative to it; one content is kept once."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-
-    def add(self, content: bytes, subject: str, side: Side, effect: float = 0.0) -> Image | None:
-        """Keep a picture; None where it is none, too large, or one too many."""
-        suffix = next((suffix for start, suffix in _SIGNATURES.items() if content.startswith(start)), None)
-        if suffix is None or len(content) > MAX_IMAGE_BYTES or len(self.files) >= 2 * MAX_PICTURES:
-            return None
-        digest = hashlib.sha256(content).hexdigest()
-        slug = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(subject).stem.lower())[:40].strip("-") or "picture"
-        path = f"{FOLDER}/{slug}-{side.value}-{digest[:10]}.{suffix}"
-        self.files[path] = content
-        return Image(path=path, digest=digest, side=side, subject=subject[:400], size=len(content), effect=max(0.0, min(1.0, effect)))
 
 
 def logged_pictures(store: TrackingStore, base: Run | None, this: Run, pictures: Pictures) -> list[Image]:

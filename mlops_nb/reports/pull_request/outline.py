@@ -9,7 +9,7 @@ from itertools import groupby
 from mlops_nb.core.comparison import Verdict as MetricVerdict
 from mlops_nb.core.formatting import format_duration, format_number
 from mlops_nb.reports.pull_request import wording
-from mlops_nb.reports.pull_request.budget import CELLS, FACTS, GATES, LISTS, PLOTS, VERDICT, Group, Item, Section
+from mlops_nb.reports.pull_request.budget import CELLS, FACTS, GATES, LISTS, PLOTS, VERDICT, Item, Section
 from mlops_nb.reports.pull_request.cell_changes import cell_text
 from mlops_nb.reports.pull_request.data import Change, Image, Metric, Notebook, Side
 from mlops_nb.reports.pull_request.flavors import Flavor, lines
@@ -99,7 +99,7 @@ def _row(metric: Metric, flavor: Flavor, *, plain: bool = False) -> str:
 def _metrics(notebook: Notebook, flavor: Flavor) -> list[Section]:
     """Return the table above the fold, and folded the gates for which it has no room."""
     gated = sorted((metric for metric in notebook.metrics if metric.gates), key=wording.gate_rank)
-    shown = _above(notebook)
+    shown = above_the_fold(notebook)
     rest = gated[ABOVE_THE_FOLD:]
     sections = [_table(notebook, flavor, shown, rank=GATES if gated else FACTS, noun="metrics")]
     if rest:
@@ -110,7 +110,7 @@ def _metrics(notebook: Notebook, flavor: Flavor) -> list[Section]:
     return sections
 
 
-def _above(notebook: Notebook) -> list[Metric]:
+def above_the_fold(notebook: Notebook) -> list[Metric]:
     """Return the metrics above the fold: those with gates, then what got worse or better, then the most important."""
     told = {MetricVerdict.WORSE: 1, MetricVerdict.BETTER: 2}
     ranks = {id(m): wording.gate_rank(m) if m.gates else 3 + told.get(m.verdict, 3) for m in notebook.metrics}
@@ -127,7 +127,7 @@ def _table(notebook: Notebook, flavor: Flavor, metrics: Sequence[Metric], *, ran
 
 
 def _all_metrics(notebook: Notebook, flavor: Flavor) -> Section:
-    above = {id(metric) for metric in _above(notebook)}
+    above = {id(metric) for metric in above_the_fold(notebook)}
     rest = [metric for metric in notebook.metrics if id(metric) not in above and not metric.gates]
     title = f"{len(rest):,} more metric{'s' if len(rest) != 1 else ''}"
     rows = (partial(_row, metric, flavor) for metric in rest[:_MOST_ROWS])
@@ -272,6 +272,3 @@ def _changes(notebook: Notebook, flavor: Flavor) -> list[Section]:
 
 def _change_row(change: Change, flavor: Flavor) -> str:
     return f"| {flavor.code(change.key, 80)} | {_value(change.base, flavor, 160)} | {_value(change.this, flavor, 160)} |"
-
-
-__all__ = ["Group", "changed_line", "image_rows", "run_line", "sections_of"]
