@@ -19,7 +19,7 @@ from mlops_nb.core.comparison import Direction
 from mlops_nb.core.comparison import Verdict as MetricVerdict
 from mlops_nb.errors import InvalidInput
 
-VERSION = 1
+VERSION: Literal[1] = 1
 FOLDER = "report_files"
 """Where images lie, beside the report."""
 MAX_BYTES = 32_000_000

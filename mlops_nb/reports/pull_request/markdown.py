@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -33,24 +33,25 @@ def to_markdown(report: PullRequestReport, flavor: Flavor = GITHUB, *, hosts: Se
         start.append(f"### {_title(report, ordered[0], flavor)}")
         groups = [Group(head="", sections=sections_of(ordered[0], flavor, hosts))]
     else:
-        start.append(f"### {wording.verdict_line(report, flavor)}{_commits(report, None, flavor)}")
+        start.append("### " + " · ".join([wording.verdict_line(report, flavor), *title_parts(report, None, flavor)]))
         groups = [Group(head="", sections=[_overview(ordered, flavor)])]
         groups += [Group(head=f"#### {_title(report, each, flavor)}", sections=sections_of(each, flavor, hosts)) for each in ordered]
-    return fit(start, groups, _footer(report, flavor, hosts), flavor)
+    return fit(start, groups, flavor.small(footer(report, flavor, hosts)), flavor)
 
 
 def _title(report: PullRequestReport, notebook: Notebook, flavor: Flavor) -> str:
     sign = wording.SIGNS[wording.tone_of(notebook)]
-    return f"{sign} {wording.headline(notebook, flavor)} · {flavor.code(notebook.key)}{_commits(report, notebook, flavor)}"
+    return " · ".join([f"{sign} {wording.headline(notebook, flavor)}", *title_parts(report, notebook, flavor)])
 
 
-def _commits(report: PullRequestReport, notebook: Notebook | None, flavor: Flavor) -> str:
-    if not report.commit:
-        return ""
-    this = f" · {flavor.code(report.commit[:7], 7)}"
-    if notebook is None or notebook.baseline is None or not notebook.baseline.commit:
-        return this
-    return f"{this} vs {flavor.code(notebook.baseline.commit[:7], 7)}"
+def title_parts(report: PullRequestReport, notebook: Notebook | None, flavor: Flavor) -> list[str]:
+    """Return what stands behind a verdict: the notebook and the commits that were compared."""
+    parts = [flavor.code(notebook.key)] if notebook else []
+    if report.commit:
+        this = flavor.code(report.commit[:7], 7)
+        base = notebook.baseline.commit if notebook and notebook.baseline else ""
+        parts.append(f"{this} vs {flavor.code(base[:7], 7)}" if base else this)
+    return parts
 
 
 def _overview(ordered: Sequence[Notebook], flavor: Flavor) -> Section:
@@ -66,20 +67,21 @@ def _overview_row(notebook: Notebook, flavor: Flavor) -> str:
     )
 
 
-def _footer(report: PullRequestReport, flavor: Flavor, hosts: Sequence[str] | None) -> str:
+def footer(report: PullRequestReport, flavor: Flavor, hosts: Sequence[str] | None) -> str:
+    """Return the fine print: how noise was judged, by which gates, against what, when."""
     said = [f"noise: {flavor.prose(text, 200)}" for text in _alike(each.trust.significance for each in report.notebooks)]
     said += [f"gates: {flavor.code(text, 80)}" for text in _alike(each.trust.gates for each in report.notebooks)]
     said += [
         f"base: {flavor.prose(text, 160)}" for text in _alike(each.baseline.words if each.baseline else "" for each in report.notebooks)
     ]
     if report.full_report and is_address(report.full_report, hosts):
-        said.append(f"[full report]({report.full_report})")
+        said.append(flavor.link("full report", report.full_report, hosts))
     if report.created:
         said.append(f"updated {datetime.fromtimestamp(report.created / 1000, UTC):%Y-%m-%d %H:%M} UTC")
-    return flavor.small(" · ".join(said) or "mlops_nb")
+    return " · ".join(said) or "mlops_nb"
 
 
-def _alike(texts: object) -> list[str]:
+def _alike(texts: Iterable[str]) -> list[str]:
     """Return what all notebooks say; where they differ, that is said in the full report."""
-    found = list(dict.fromkeys(text for text in texts if text))  # type: ignore[attr-defined]
+    found = list(dict.fromkeys(text for text in texts if text))
     return found if len(found) == 1 else []

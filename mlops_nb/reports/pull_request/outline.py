@@ -9,7 +9,7 @@ from itertools import groupby
 from mlops_nb.core.comparison import Verdict as MetricVerdict
 from mlops_nb.core.formatting import format_duration, format_number
 from mlops_nb.reports.pull_request import wording
-from mlops_nb.reports.pull_request.budget import CELLS, FACTS, GATES, LISTS, PLOTS, VERDICT, Group, Item, Section
+from mlops_nb.reports.pull_request.budget import CELLS, FACTS, GATES, LISTS, PLOTS, VERDICT, Item, Section
 from mlops_nb.reports.pull_request.cell_changes import cell_text
 from mlops_nb.reports.pull_request.data import Change, Image, Metric, Notebook, Side
 from mlops_nb.reports.pull_request.flavors import Flavor, lines
@@ -64,8 +64,8 @@ def _listing(text: str, most: int, flavor: Flavor, *, from_end: bool = False) ->
     kept = lines(text.strip("\n"), 160)
     if len(kept) > most:
         kept = ["…", *kept[-most:]] if from_end else [*kept[:most], "…"]
-    # Behind blanks no line begins with what a forge takes as a command.
-    return flavor.fence("\n".join(f"  {line}" for line in kept), "python" if not from_end else "text")
+    # Behind a blank no line begins with what a forge takes as a command.
+    return flavor.fence("\n".join(f" {line}" for line in kept), "python" if not from_end else "text")
 
 
 # -- metrics
@@ -90,7 +90,8 @@ def _row(metric: Metric, flavor: Flavor, *, plain: bool = False) -> str:
     for gate in metric.gates[:3]:
         limit = f" {flavor.prose(gate.limit, 60)}" if gate.limit else ""
         name += f" (gate{limit}{' ❌' if gate.is_failure else ''})"
-    reasons = [gate.reason for gate in metric.gates[:3] if gate.is_failure and gate.reason]
+    # The row names the metric already.
+    reasons = [gate.reason.removeprefix(f"'{metric.key}' is ") for gate in metric.gates[:3] if gate.is_failure and gate.reason]
     said = "; ".join(flavor.prose(text, 160) for text in (*reasons, metric.note) if text)
     return f"| {name} | {wording.shown(metric.base, decimals)} | {this} | {delta} | {verdict}{f' – {said}' if said else ''} |"
 
@@ -98,7 +99,7 @@ def _row(metric: Metric, flavor: Flavor, *, plain: bool = False) -> str:
 def _metrics(notebook: Notebook, flavor: Flavor) -> list[Section]:
     """Return the table above the fold, and folded the gates for which it has no room."""
     gated = sorted((metric for metric in notebook.metrics if metric.gates), key=wording.gate_rank)
-    shown = (gated or notebook.metrics)[:ABOVE_THE_FOLD]
+    shown = above_the_fold(notebook)
     rest = gated[ABOVE_THE_FOLD:]
     sections = [_table(notebook, flavor, shown, rank=GATES if gated else FACTS, noun="metrics")]
     if rest:
@@ -109,6 +110,15 @@ def _metrics(notebook: Notebook, flavor: Flavor) -> list[Section]:
     return sections
 
 
+def above_the_fold(notebook: Notebook) -> list[Metric]:
+    """Return the metrics above the fold: those with gates, then what got worse or better, then the most important."""
+    told = {MetricVerdict.WORSE: 1, MetricVerdict.BETTER: 2}
+    ranks = {id(m): wording.gate_rank(m) if m.gates else 3 + told.get(m.verdict, 3) for m in notebook.metrics}
+    if not any(metric.gates for metric in notebook.metrics):  # the first one is the verdict's
+        return notebook.metrics[:1] + sorted(notebook.metrics[1:], key=lambda metric: ranks[id(metric)])[: ABOVE_THE_FOLD - 1]
+    return sorted(notebook.metrics, key=lambda metric: ranks[id(metric)])[:ABOVE_THE_FOLD]
+
+
 def _table(notebook: Notebook, flavor: Flavor, metrics: Sequence[Metric], *, rank: int, noun: str) -> Section:
     rows = [partial(_row, metric, flavor) for metric in metrics]
     ranks = [VERDICT if wording.gate_rank(metric) == 0 else rank for metric in metrics]
@@ -117,8 +127,8 @@ def _table(notebook: Notebook, flavor: Flavor, metrics: Sequence[Metric], *, ran
 
 
 def _all_metrics(notebook: Notebook, flavor: Flavor) -> Section:
-    gated = any(metric.gates for metric in notebook.metrics)
-    rest = [m for m in notebook.metrics if not m.gates] if gated else notebook.metrics[ABOVE_THE_FOLD:]
+    above = {id(metric) for metric in above_the_fold(notebook)}
+    rest = [metric for metric in notebook.metrics if id(metric) not in above and not metric.gates]
     title = f"{len(rest):,} more metric{'s' if len(rest) != 1 else ''}"
     rows = (partial(_row, metric, flavor) for metric in rest[:_MOST_ROWS])
     more = max(0, len(rest) - _MOST_ROWS)
@@ -262,6 +272,3 @@ def _changes(notebook: Notebook, flavor: Flavor) -> list[Section]:
 
 def _change_row(change: Change, flavor: Flavor) -> str:
     return f"| {flavor.code(change.key, 80)} | {_value(change.base, flavor, 160)} | {_value(change.this, flavor, 160)} |"
-
-
-__all__ = ["Group", "changed_line", "image_rows", "run_line", "sections_of"]
