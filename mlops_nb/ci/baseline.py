@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -107,15 +108,14 @@ def find_baseline(choice: Choice, store: TrackingStore | None, notebook: str, or
         return NoBaseline(reason="none was asked for")
     if choice.kind is Kind.RUN:
         if store is None:
-            raise NotFound(f"There is no run '{one_line(choice.selector)[:80]}': nothing has been recorded yet.", hint="Use --baseline none.")
+            raise NotFound(
+                f"There is no run '{one_line(choice.selector)[:80]}': nothing has been recorded yet.", hint="Use --baseline none."
+            )
         run = find_run(store, choice.selector, notebook=notebook)
         return Baseline(run=run, name=run.name, words=_words(run, ""), commit=run.tags.get(TAG_GIT_COMMIT, ""))
     if choice.kind in (Kind.AUTO, Kind.MAIN) and store is not None:
-        try:
+        with contextlib.suppress(NotFound):
             run = find_run(store, MAIN, notebook=notebook)
-        except NotFound:
-            run = None
-        if run is not None:
             branch = run.tags.get(TAG_CI_DEFAULT_BRANCH) or origin.default_branch
             return Baseline(run=run, name=branch, words=_words(run, branch), commit=run.tags.get(TAG_GIT_COMMIT, ""))
     if choice.file is not None and (choice.kind is Kind.FILE or choice.file.is_file()):

@@ -61,13 +61,12 @@ def kernel_environment(environment: Mapping[str, str], extra: Sequence[str] = ()
             raise InvalidInput(
                 f"'{name[:60]}' is no name of an environment variable.", hint="Give a name, or its beginning and a star: AWS_*"
             )
-    kept = {}
-    for name, value in environment.items():
+    def is_passed(name: str, value: str) -> bool:
         if any(fnmatchcase(name, wanted) for wanted in extra):
-            kept[name] = value
-        elif any(fnmatchcase(name, known) for known in _PASSED) and not _is_secret(name, value):
-            kept[name] = value
-    return kept
+            return True
+        return any(fnmatchcase(name, known) for known in _PASSED) and not _is_secret(name, value)
+
+    return {name: value for name, value in environment.items() if is_passed(name, value)}
 
 
 def _is_secret(name: str, value: str) -> bool:

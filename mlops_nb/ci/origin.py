@@ -88,7 +88,9 @@ def origin_of(environment: Mapping[str, str], folder: Path) -> Origin:
             default_branch=default,
             is_default=here.branch == default and is_clean,
         )
-    is_request = run.pull_request is not None or run.base_branch is not None or run.from_fork or (run.event or "").startswith("pull_request")
+    is_request = (
+        run.pull_request is not None or run.base_branch is not None or run.from_fork or (run.event or "").startswith("pull_request")
+    )
     return Origin(
         ci=run.ci or LOCAL,
         commit=run.commit or of_git(folder).commit or "",

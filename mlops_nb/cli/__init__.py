@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from mlops_nb.cli.artifacts import artifacts
+from mlops_nb.cli.ci import ci
 from mlops_nb.cli.compare import compare
 from mlops_nb.cli.db import db
 from mlops_nb.cli.experiments import experiments
@@ -32,6 +33,7 @@ def commands() -> None:
 
 commands.add_command(track)
 commands.add_command(compare)
+commands.add_command(ci)
 commands.add_command(plot)
 commands.add_command(report)
 commands.add_command(server)
