@@ -128,6 +128,18 @@ def _project_file(path: Path) -> dict[str, Any]:
     return _read_project_file(path, modified)
 
 
+def ci_table(start: Path | None = None) -> dict[str, Any]:
+    """Return `[tool.mlops_nb.ci]` of the project file: the settings of `mlops-nb ci run`.
+
+    Raises:
+        InvalidInput: If it is no table, or the file cannot be read.
+    """
+    table = _project_file(find_project(start).root / "pyproject.toml").get("ci", {})
+    if not isinstance(table, dict):
+        raise InvalidInput("tool.mlops_nb.ci in pyproject.toml is no table.", hint="Write [tool.mlops_nb.ci] and its settings below.")
+    return table
+
+
 def tracking_uri(argument: str | None = None) -> str | None:
     """Return the tracking URI that the user chose, or None for the default (this Jupyter server, else the embedded store)."""
     return setting("tracking_uri", _ENV_TRACKING_URI, argument=argument)

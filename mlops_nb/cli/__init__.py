@@ -15,6 +15,7 @@ _COMMANDS = {
     "artifacts": ("artifacts:artifacts", "List, download and log the files of runs."),
     "asset": ("asset:asset", "Publish files that a report shows or links to."),
     "check": ("check:check", "Set a check on a commit."),
+    "ci": ("ci:ci", "Run notebooks in CI: compared with a baseline, judged by gates, reported."),
     "comment": ("comment:comment", "Post a report to a pull request, commit or issue."),
     "compare": ("compare:compare", "Compare runs: better, worse or noise, and why."),
     "db": ("db:db", "Look after the database of a store."),

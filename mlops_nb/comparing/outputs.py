@@ -67,22 +67,26 @@ class OutputsChange(Record, frozen=True, kw_only=True):
 
 def compare_outputs(before: Sequence[Output], now: Sequence[Output]) -> OutputsChange:
     """Compare the outputs of two executions."""
+    found = [change for _, _, change in changed_outputs(before, now)]
+    notes = [note for change in found for note in change.notes]
+    return OutputsChange(
+        changed=bool(notes), notes=notes, numbers=[number for change in found for number in change.numbers][:_MOST_NUMBERS]
+    )
+
+
+def changed_outputs(before: Sequence[Output], now: Sequence[Output]) -> Iterator[tuple[Output | None, Output | None, OutputsChange]]:
+    """Pair the outputs of two executions, and give those that differ with what does; None: there is none on that side."""
     before, now = _merged(before), _merged(now)
     if before == now:
-        return OutputsChange()
-    notes: list[str] = []
-    numbers: list[NumberChange] = []
+        return
     for old, new in _matched(before, now):
         if old is None or new is None:
             one = old if new is None else new
             assert one is not None
             if text := _kind(one):
-                notes.append(f"{text} {'gone' if new is None else 'added'}")
-            continue
-        found = _compare(old, new)
-        notes += found.notes
-        numbers += found.numbers
-    return OutputsChange(changed=bool(notes), notes=notes, numbers=numbers[:_MOST_NUMBERS])
+                yield old, new, OutputsChange(changed=True, notes=[f"{text} {'gone' if new is None else 'added'}"])
+        elif (found := _compare(old, new)).changed:
+            yield old, new, found
 
 
 def _merged(outputs: Sequence[Output]) -> list[Output]:
