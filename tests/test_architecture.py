@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "transfer": {"core", "store"},
     "forges": {"core", "outgoing"},
     "posting": {"core", "store", "forges", "outgoing", "reports", "transfer"},
-    "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving"},
+    "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving", "ci"},
     "magics": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving", "fluent"},
     "ci": {"core", "store", "tracking", "execution", "comparing", "reports", "forges"},
     "cli": {
