@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlops_nb.cli.forge_options import flag, forge_command
+
 if TYPE_CHECKING:
     from mlops_nb.ci.result import CiResult
 
@@ -98,6 +100,127 @@ def _say(result: CiResult, as_json: bool) -> None:
     for path in result.files:
         if path.suffix in (".md", ".html", ".json"):
             click.echo(f"wrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+@forge_command(
+    ci,
+    "post",
+    "CI",
+    short_help="Post the report that `ci run` has left.",
+    epilog="Exit status: 0 posted, 1 not posted, or with --exit-code not passed, 2 wrong usage, 3 not posted but saved to a file.",
+)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--target", default="auto", metavar="TARGET", help="pr, commit, pr/42 or commit/f00ba4; else the pull request, or the commit."
+)
+@flag("--images", default=True, help="Upload the pictures and show them.")
+@click.option("--publish-url", metavar="URL", help="Where pictures go: s3://, gs:// or az://bucket/folder; else to the forge itself.")
+@flag("--check", default=True, help="Set the check on the commit.")
+@flag("--exit-code", help="End with 1 unless all notebooks ran and no gate failed.")
+@click.pass_context
+def post_command(
+    ctx: click.Context,
+    /,
+    *,
+    folder: Path,
+    target: str,
+    images: bool,
+    publish_url: str | None,
+    check: bool,
+    exit_code: bool,
+    driver: str | None,
+    repo: str | None,
+    driver_token: str | None,
+) -> None:
+    """Post the report in FOLDER to the pull request, set the check, and print the comment's URL.
+
+    For the job that holds the token. It trusts nothing in the folder: of report.json the schema is checked and the texts come
+    out as text, the Markdown is made anew, pictures must be pictures, and the pull request is the one that the forge names.
+    Where the token may not comment, as for a fork, the report goes to the summary of the job.
+    """
+    from mlops_nb.cli.places import open_forge, place_of, writer_of
+    from mlops_nb.posting.ci_report import post_ci_report
+
+    forge, context = open_forge(driver, repo, driver_token)
+    done = post_ci_report(
+        folder,
+        forge,
+        context,
+        writer=writer_of(context),
+        place=place_of(context),
+        target=target,
+        images=images,
+        publish_url=publish_url,
+        check=check,
+    )
+    if done.comment.url:
+        click.echo(done.comment.url)
+    if done.comment.kept_in_file:
+        ctx.exit(3)
+    if exit_code and not done.passed:
+        click.echo("Not all notebooks ran to their end and passed their gates.", err=True)
+        ctx.exit(1)
+
+
+@ci.command("init", short_help="Write the workflow that runs notebooks and posts their report.")
+@click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
+@click.option("--github", "forge", flag_value="github", help="Two files in .github/workflows.")
+@click.option("--gitlab", "forge", flag_value="gitlab", help="One to include from .gitlab-ci.yml.")
+@click.option("--bitbucket", "forge", flag_value="bitbucket", help="bitbucket-pipelines.yml.")
+@click.option(
+    "--baseline",
+    type=click.Choice(["rerun", "file", "store"]),
+    default="rerun",
+    show_default=True,
+    help="Compare with the base branch, run in the same job; with .mlops/baseline.json; or with the tracking server's last run of it.",
+)
+@click.option("--gates", metavar="FILE", help="The gate file; by default .mlops/gates.yml, if it is there.")
+@click.option("--branch", metavar="NAME", help="The default branch; else found out.")
+@click.option("--python", "python_version", default="3.12", show_default=True, metavar="VERSION", help="Of Python.")
+@click.option("--requirements", metavar="FILE", help="What to install; by default requirements.txt, if it is there.")
+@click.option("--images/--no-images", default=True, show_default=True, help="Pictures in the comment; they need the right to write.")
+@click.option("--print", "only_print", is_flag=True, help="Print it and write nothing.")
+@click.option("--force", is_flag=True, help="Replace files that are there and say something else.")
+def init_command(
+    notebooks: tuple[str, ...],
+    forge: str | None,
+    baseline: str,
+    gates: str | None,
+    branch: str | None,
+    python_version: str,
+    requirements: str | None,
+    images: bool,
+    only_print: bool,
+    force: bool,
+) -> None:
+    """Write a workflow in two stages: one runs the notebooks without any secret, one posts and runs no code of the pull request.
+
+    Without NOTEBOOK all notebooks that git knows are run.
+    """
+    from mlops_nb.ci.workflows import NEXT_STEPS, workflow_files, write_files
+    from mlops_nb.ci.workflows.planning import plan_for, root_of
+
+    root = root_of(Path.cwd())
+    forge, plan = plan_for(
+        root,
+        forge=forge,
+        notebooks=notebooks,
+        baseline=baseline,
+        gates=gates,
+        branch=branch,
+        python=python_version,
+        requirements=requirements,
+        images=images,
+    )
+    files = workflow_files(forge, plan)
+    if only_print:
+        for name, text in files.items():
+            click.echo(f"# {name}\n{text}")
+        return
+    for path in write_files(root, files, replace=force):
+        click.echo(f"wrote {path.relative_to(root)}")
+    for line in NEXT_STEPS[forge]:
+        click.echo(line)
 
 
 @ci.group("baseline")

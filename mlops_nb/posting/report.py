@@ -51,9 +51,13 @@ class Report:
         mode: As `comments.Wanted.mode`; from the second time on a report updates its comment.
         publish: Whether images are uploaded.
         publish_url: Where to, if not to the forge.
+        root: The folder in which images may lie; None: that of the job.
     """
 
-    def __init__(self, *, path: Path, target: str, title: str, mode: str, publish: bool, publish_url: str | None) -> None:
+    def __init__(
+        self, *, path: Path, target: str, title: str, mode: str, publish: bool, publish_url: str | None, root: Path | None = None
+    ) -> None:
+        self._root = root
         self._path, self._target_words, self._title = path, target, title
         self._mode: Mode = mode if mode in ("update", "new", "plain") else "create"  # type: ignore[assignment]
         self._publish, self._publish_url = publish, publish_url
@@ -92,7 +96,7 @@ class Report:
         if self._target is None:
             self._target = resolve_target(forge, self._context, self._target_words)
         title = self._title.replace("{workflow}", self._context.workflow or "").replace("{run}", self._context.run_id or "")
-        root = workspace_root(os.environ, self._path.parent)
+        root = self._root or workspace_root(os.environ, self._path.parent)
         key = key_of(markdown, title=title, path=_relative(self._path, root), place=self._job)
         body = markdown
         if self._publish:

@@ -38,6 +38,23 @@ _VERSION = re.compile(r"3\.\d{1,2}(\.\d{1,2})?$")
 _SPECIAL = re.compile(r"[\x00-\x1f\x7f]|\$\{\{|\}\}")
 
 
+NEXT_STEPS = {
+    "github": (
+        "Commit both files. The second takes effect once it is on the default branch.",
+        "No secret is needed. If stage two may not write: Settings > Actions > General > Workflow permissions.",
+    ),
+    "gitlab": (
+        "Include the file from .gitlab-ci.yml, and add the variable MLOPS_NB_TOKEN, masked, for the environment mlops-report alone:",
+        "a project access token with the scope api and the role Reporter (Developer, to set the commit's status).",
+    ),
+    "bitbucket": (
+        "Commit the file, and add a deployment environment mlops-report with the secured variable MLOPS_NB_TOKEN:",
+        "a repository access token with the permissions pullrequest:write and repository:write.",
+    ),
+}
+"""What is left to be done by hand, in lines."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the workflow does.
 
@@ -156,7 +173,9 @@ def _render(template: str, plan: Plan, **names: object) -> str:
 def _run_command(plan: Plan) -> str:
     baseline = {"rerun": "rerun", "file": ".mlops/baseline.json", "store": "@main"}[plan.baseline]
     gates = ["--gates", plan.gates] if plan.gates else []
-    return shlex.join(["mlops-nb", "ci", "run", *plan.notebooks, "--baseline", baseline, *gates, "--report-dir", FOLDER])
+    return shlex.join(
+        ["mlops-nb", "ci", "run", *plan.notebooks, "--baseline", baseline, *gates, "--report", f"{FOLDER}/report.md", "--html"]
+    )
 
 
 @functools.cache
