@@ -44,11 +44,11 @@ NEXT_STEPS = {
         "No secret is needed. If stage two may not write: Settings > Actions > General > Workflow permissions.",
     ),
     "gitlab": (
-        "Include the file from .gitlab-ci.yml, and add the variable MLOPS_NB_TOKEN, masked, for the environment mlops-report alone:",
+        "Include the file from .gitlab-ci.yml, and add the variable MLOPS_NB_FORGE_TOKEN, masked, for the environment mlops-report alone:",
         "a project access token with the scope api and the role Reporter (Developer, to set the commit's status).",
     ),
     "bitbucket": (
-        "Commit the file, and add a deployment environment mlops-report with the secured variable MLOPS_NB_TOKEN:",
+        "Commit the file, and add a deployment environment mlops-report with the secured variable MLOPS_NB_FORGE_TOKEN:",
         "a repository access token with the permissions pullrequest:write and repository:write.",
     ),
 }
