@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from urllib.parse import quote
 
 from mlops_nb.forges.answers import TITLES
@@ -16,7 +16,6 @@ from mlops_nb.forges.base import (
     AssetFile,
     Check,
     Comment,
-    ForgeError,
     ForgeKind,
     ForgeNotFound,
     ForgeUnreachable,
@@ -33,7 +32,7 @@ from mlops_nb.forges.base import (
     RequestRefused,
     Target,
 )
-from mlops_nb.forges.client import PER_PAGE, ForgeClient, part
+from mlops_nb.forges.client import PER_PAGE, ForgeClient, PatienceOptions, part
 from mlops_nb.forges.context import Context
 from mlops_nb.forges.github_auth import GitHubAuth
 from mlops_nb.forges.github_checks import SUMMARY_CHARACTERS, set_check
@@ -53,19 +52,18 @@ class GitHub:
     Args:
         context: Where the repository is.
         token: What to ask with; None asks as nobody, which reads public repositories only.
-        client: Sends the requests; by default one with the context's API and this token.
+        patience: Clock, sleep and tell of the client, for `ForgeClient`.
     """
 
     kind: ForgeKind = "github"
 
-    def __init__(self, context: Context, token: Token | AppKey | None, client: ForgeClient | None = None) -> None:
+    def __init__(self, context: Context, token: Token | AppKey | None, **patience: Unpack[PatienceOptions]) -> None:
         self.repository = context.repository
         self.web_url = f"{context.server_url}/{context.repository}"
         self._owner = context.repository.split("/")[0]
         self._auth = GitHubAuth(token, context.repository)
-        self.client = client or ForgeClient(
-            "github", context.api_url, self._auth.headers, source=token.source if token else None, fork_hint=fork_hint(context)
-        )
+        source = token.source if token else None
+        self.client = ForgeClient("github", context.api_url, self._auth.headers, source=source, fork_hint=fork_hint(context), **patience)
         self._auth.attach(self.client)
         self._base = "/repos/" + "/".join(part(each) for each in context.repository.split("/"))
         self.limits = Limits(
@@ -86,7 +84,7 @@ class GitHub:
             raise NotAuthenticated("GitHub was asked who we are, without a token.", hint="Set GITHUB_TOKEN, or give --token.")
         try:
             login = str(self.graphql("query { viewer { login } }", {}, what="say whose token this is")["viewer"]["login"])
-        except (ForgeError, KeyError, TypeError):
+        except (PermissionMissing, ForgeNotFound, RequestRefused, KeyError, TypeError):
             # Some servers of one's own have GraphQL closed; Apps have no REST call for it.
             if self._auth.is_app:
                 return "github-actions[bot]" if self._auth.source == "GITHUB_TOKEN" else self._app_login()

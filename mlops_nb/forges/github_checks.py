@@ -50,7 +50,26 @@ def set_check(client: ForgeClient, base: str, check: Check, id: str | None, *, f
 
 
 def _update(client: ForgeClient, base: str, id: str, sent: dict[str, Any], what: str) -> dict[str, Any]:
-    return dict(client.patch(f"{base}/check-runs/{part(id)}", sent, what=what))
+    """Update a check run. Annotations add up, so that with them a lost answer is looked up before trying again."""
+    path = f"{base}/check-runs/{part(id)}"
+    annotations = len(sent["output"].get("annotations", ()))
+    if not annotations:
+        return dict(client.patch(path, sent, what=what))
+    before = _annotations(client.get(path, what=what))
+    for attempt in (1, 2):
+        try:
+            return dict(client.send("PATCH", path, what=what, body=sent).json())
+        except OutcomeUnknown:
+            item = dict(client.get(path, what=what))
+            if _annotations(item) >= before + annotations:
+                return item
+            if attempt == 2:
+                raise
+    raise AssertionError("the second attempt returns or raises")
+
+
+def _annotations(item: dict[str, Any]) -> int:
+    return int((item.get("output") or {}).get("annotations_count") or 0)
 
 
 def _create(client: ForgeClient, base: str, check: Check, sent: dict[str, Any], what: str) -> dict[str, Any]:

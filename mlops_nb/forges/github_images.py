@@ -73,7 +73,7 @@ class ImageBranch:
             )
         if len(file.content) > self._limits.asset_bytes:
             raise RequestRefused(
-                f"'{file.name[:200]}' has {len(file.content) / 2**20:.1f} MiB; images on GitHub may have {self._limits.asset_bytes >> 20} MiB.",
+                f"'{file.name[:200]}' has {len(file.content) / 2**20:.1f} MiB; GitHub shows up to {self._limits.asset_bytes >> 20} MiB.",
                 hint="Draw it with fewer points or a lower resolution.",
             )
 

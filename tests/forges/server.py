@@ -47,6 +47,10 @@ class Reply(Exception):
         super().__init__(status)
         self.body, self.status, self.headers = body, status, dict(headers or {})
 
+    def with_headers(self, headers: Mapping[str, str]) -> Reply:
+        """Return the same answer with more headers."""
+        return Reply(self.body, self.status, {**self.headers, **headers})
+
     def encoded(self) -> bytes:
         if self.body is None:
             return b""
