@@ -126,7 +126,7 @@ def _accepted(client: ForgeClient, path: str, number: int, sent: Mapping[str, An
             if found["state"] == "merged" or found.get("merge_when_pipeline_succeeds"):
                 return found
             if error.status != 405 or _status(found) not in (*_UNDECIDED, "mergeable", "can_be_merged"):
-                why = _WHY.get(_status(found), _status(found).replace("_", " ") or "it has conflicts")
+                why = _WHY.get(_status(found), "it has conflicts, or its source branch has just moved")
                 raise type(error)(f"GitLab did not merge !{number}: {why}.", hint=str(found["web_url"]), status=error.status) from error
             refusal[:] = [error]
             return None
