@@ -11,7 +11,6 @@ from mlops_nb.forges.base import (
     Annotation,
     AssetFile,
     Check,
-    ForgeConflict,
     ForgeUnreachable,
     NotAuthenticated,
     PermissionMissing,
