@@ -193,8 +193,9 @@ class GitLab:
         Waits while GitLab makes up its mind whether the merge request can be merged at all, which it refuses to answer in
         the first seconds. `rebase` rebases first; whether a merge commit follows is a setting of the project.
         """
-        with self._explained(f"merge the merge request !{number}"):
-            return gitlab_merging.merge(self.client, self._project, number, mode=mode, when_checks_pass=when_checks_pass, message=message)
+        return gitlab_merging.merge(
+            self.client, self._project, number, self._explained, mode=mode, when_checks_pass=when_checks_pass, message=message
+        )
 
     # Comments
 
