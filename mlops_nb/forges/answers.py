@@ -173,12 +173,13 @@ def error_of(
             else "It was asked without a token."
         )
         return NotAuthenticated(head, hint=hint, status=401)
+    permission = permission_of(answer, kind)
     if answer.status == 403:
-        permission = permission_of(answer, kind)
         needs = f"It needs the permission {permission}; asked with {token}." if permission else f"It was asked with {token}."
         return PermissionMissing(head, hint=f"{needs} {fork_hint or _grant(kind, source)}", permission=permission)
     if answer.status == 404:
         hint = f"It is not there, or {token} may not see it: {TITLES[kind]} says 'not found' for both."
+        hint += f" It needs the permission {permission}." if permission else ""
         return ForgeNotFound(head, hint=hint, status=404)
     if answer.status in (409, 412):
         return ForgeConflict(head, status=answer.status)
