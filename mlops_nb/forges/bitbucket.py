@@ -16,7 +16,7 @@ import base64
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import msgspec
 
@@ -40,7 +40,7 @@ from mlops_nb.forges.base import (
     RequestRefused,
     Target,
 )
-from mlops_nb.forges.client import PER_PAGE, ForgeClient, part
+from mlops_nb.forges.client import PER_PAGE, ForgeClient, PatienceOptions, part
 from mlops_nb.forges.context import Context
 from mlops_nb.forges.lost import fitting, once, poll, same_comment
 from mlops_nb.forges.tokens import Token
@@ -88,17 +88,17 @@ class Bitbucket:
     Args:
         context: Where the repository is.
         token: What to ask with; None asks as nobody, which reads public repositories only.
-        client: Sends the requests; by default one with the context's API and this token.
+        patience: Clock, sleep and tell of the client, for `ForgeClient`.
     """
 
     kind: ForgeKind = "bitbucket"
     limits = LIMITS
 
-    def __init__(self, context: Context, token: Token | None, client: ForgeClient | None = None) -> None:
+    def __init__(self, context: Context, token: Token | None, **patience: Unpack[PatienceOptions]) -> None:
         self.repository = context.repository
         self.web_url = f"{context.server_url}/{context.repository}"
         source = token.source if token else None
-        self.client = client or ForgeClient("bitbucket", context.api_url, headers(token), source=source)
+        self.client = ForgeClient("bitbucket", context.api_url, headers(token), source=source, **patience)
         self._token, self._context = token, context
         self._base = "repositories/" + "/".join(part(each) for each in context.repository.split("/"))
         self._me: str | None = None

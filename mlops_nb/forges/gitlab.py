@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from urllib.parse import urlsplit
 
 from mlops_nb.forges import gitlab_merging, gitlab_pipelines
@@ -37,7 +37,7 @@ from mlops_nb.forges.base import (
     PullRequestState,
     Target,
 )
-from mlops_nb.forges.client import PER_PAGE, ForgeClient, part
+from mlops_nb.forges.client import PER_PAGE, ForgeClient, PatienceOptions, part
 from mlops_nb.forges.context import Context
 from mlops_nb.forges.lost import fitting, once, same_comment
 from mlops_nb.forges.tokens import Token
@@ -69,17 +69,17 @@ class GitLab:
     Args:
         context: Where the project is.
         token: What to ask with; None asks as nobody, which reads public projects only.
-        client: Sends the requests; by default one with the context's API and this token.
+        patience: Clock, sleep and tell of the client, for `ForgeClient`.
     """
 
     kind: ForgeKind = "gitlab"
     limits = LIMITS
 
-    def __init__(self, context: Context, token: Token | None, client: ForgeClient | None = None) -> None:
+    def __init__(self, context: Context, token: Token | None, **patience: Unpack[PatienceOptions]) -> None:
         self.repository = context.repository
         self.web_url = f"{context.server_url}/{context.repository}"
         source = token.source if token else None
-        self.client = client or ForgeClient("gitlab", context.api_url, headers(token), source=source, fork_hint=fork_hint(context))
+        self.client = ForgeClient("gitlab", context.api_url, headers(token), source=source, fork_hint=fork_hint(context), **patience)
         self._token = token
         self._project = f"projects/{part(context.repository)}"
         self._me: str | None = None
@@ -193,8 +193,9 @@ class GitLab:
         Waits while GitLab makes up its mind whether the merge request can be merged at all, which it refuses to answer in
         the first seconds. `rebase` rebases first; whether a merge commit follows is a setting of the project.
         """
-        with self._explained(f"merge the merge request !{number}"):
-            return gitlab_merging.merge(self.client, self._project, number, mode=mode, when_checks_pass=when_checks_pass, message=message)
+        return gitlab_merging.merge(
+            self.client, self._project, number, self._explained, mode=mode, when_checks_pass=when_checks_pass, message=message
+        )
 
     # Comments
 

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 from tests.forges.bitbucket_records import SCOPES, Account, Comment, Pipeline, PullRequest
 from tests.forges.contract import contract
+from tests.forges.git_http import serve
 from tests.forges.git_repository import GitRepository
 from tests.forges.merging import CannotMerge, merge, rebase
 from tests.forges.multipart import uploaded
@@ -110,7 +111,11 @@ class LoopbackBitbucket(LoopbackForge):
         return {"html": {"href": f"{self.origin}/{self.full_name}{path}"}}
 
     def other(self, request: Request) -> Reply:
-        """Show a download to whoever is signed in, as the web site does."""
+        """Speak git, and show a download to whoever is signed in, as the web site does."""
+        writers = {token: any("repository" in one and "write" in one for one in who.scopes) for token, who in self.accounts.items()}
+        answer = serve(self.git, request, f"/{self.full_name}.git", writers)
+        if answer is not None:
+            return answer
         name = request.path.removeprefix(f"/{self.full_name}/downloads/")
         if name in self.downloads:
             return Reply(self.downloads[name], headers={"Content-Type": "application/octet-stream"})

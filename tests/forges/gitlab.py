@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.forges.contract import contract
+from tests.forges.git_http import serve
 from tests.forges.git_repository import GitRepository
 from tests.forges.gitlab_records import JOB_TOKEN_MAY, NEEDS_DEVELOPER, PROJECT_ID, ROLES, Account, MergeRequest, Note, Pipeline
 from tests.forges.merging import CannotMerge, has_conflicts, merge, rebase
@@ -68,6 +69,10 @@ class LoopbackGitLab(LoopbackForge):
         writes = request.method != "GET" and any(part in request.template for part in NEEDS_DEVELOPER)
         if writes and ROLES.index(account.role) < ROLES.index("developer"):
             raise Reply({"message": "403 Forbidden"}, 403)
+
+    def other(self, request: Request) -> Reply:
+        writers = {token: ROLES.index(one.role) >= ROLES.index("developer") and not one.job for token, one in self.accounts.items()}
+        return serve(self.git, request, f"{self.root}/{self.path}.git", writers) or super().other(request)
 
     def paged(self, request: Request, items: Sequence[Any]) -> Reply:
         page, size = int(request.one("page", "1")), min(int(request.one("per_page", "20")), 100)
@@ -124,8 +129,8 @@ class LoopbackGitLab(LoopbackForge):
         return request.fork_commit or self.git.resolve(f"refs/heads/{request.source}")
 
     def head_pipeline(self, request: MergeRequest) -> Pipeline | None:
-        newest_first = sorted(self.pipelines.values(), key=lambda one: -one.id)
-        return next((one for one in newest_first if one.sha == self.head(request)), None)
+        head = self.head(request) if self.pipelines else None
+        return next((one for one in sorted(self.pipelines.values(), key=lambda one: -one.id) if one.sha == head), None)
 
     def shown(self, one: MergeRequest) -> dict[str, Any]:
         pipeline = self.head_pipeline(one)

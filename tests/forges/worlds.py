@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mlops_nb.forges.base import Forge, ForgeKind, Target
 from mlops_nb.forges.bitbucket import Bitbucket
-from mlops_nb.forges.bitbucket import headers as bitbucket_headers
-from mlops_nb.forges.client import ForgeClient
+from mlops_nb.forges.client import PatienceOptions
 from mlops_nb.forges.context import Context
+from mlops_nb.forges.github import GitHub
 from mlops_nb.forges.gitlab import GitLab
-from mlops_nb.forges.gitlab import headers as gitlab_headers
 from mlops_nb.forges.tokens import Secret, Token
 from tests.forges import bitbucket_records, gitlab_records
 from tests.forges.bitbucket import LoopbackBitbucket
 from tests.forges.git_repository import GitRepository
+from tests.forges.github import LoopbackGitHub
+from tests.forges.github_state import Account as GitHubAccount
 from tests.forges.gitlab import LoopbackGitLab
 from tests.forges.server import LoopbackForge
 
@@ -52,25 +52,18 @@ class World(ABC):
     missing: str
     server: LoopbackForge
 
-    def __init__(self, folder: Path) -> None:
-        self.git = GitRepository(folder / "repository.git")
-        self.first = self.git.commit("main", {"a.txt": b"one\n"}, "First")
-        self.head = self.git.commit("change", {"b.txt": b"two\n"}, "Add b", parent=self.first)
+    def __init__(self, git: GitRepository, first: str | None = None) -> None:
+        self.git = git
+        self.first = first or git.commit("main", {"a.txt": b"one\n"}, "First")
+        self.head = git.commit("change", {"b.txt": b"two\n"}, "Add b", parent=self.first)
         self.time = Time()
 
     def context(self, **more: Any) -> Context:
         return Context(kind=self.kind, server_url=self.server.origin, api_url=self.server.url, repository=self.repository, **more)
 
-    def client(self, headers: Callable[[], Any]) -> ForgeClient:
-        return ForgeClient(
-            self.kind,
-            self.server.url,
-            headers,
-            source="CI_VARIABLE",
-            clock=self.time.clock,
-            sleep=self.time.sleep,
-            tell=self.time.told.append,
-        )
+    @property
+    def patience(self) -> PatienceOptions:
+        return {"clock": self.time.clock, "sleep": self.time.sleep, "tell": self.time.told.append}
 
     @property
     @abstractmethod
@@ -96,6 +89,10 @@ class World(ABC):
         """Make a pipeline of `change` that runs, or is `failed`; return its id."""
 
     @abstractmethod
+    def never_stops(self) -> None:
+        """Make that pipeline go on for ever, however it is stopped."""
+
+    @abstractmethod
     def runs_again(self) -> bool:
         """Tell whether that has been started again, and had been stopped before if it ran."""
 
@@ -107,7 +104,7 @@ class GitLabWorld(World):
     repository = "group/sub/project"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(GitRepository(folder / "repository.git"))
         self.server = LoopbackGitLab(self.git, path=self.repository, root="/gitlab")
         self.server.accounts = {
             GOOD: gitlab_records.Account("ci-bot"),
@@ -120,7 +117,7 @@ class GitLabWorld(World):
 
     def forge(self, secret: str = GOOD, **context: Any) -> GitLab:
         token = Token("gitlab-job" if secret == "job" else "gitlab-access", Secret(secret), source="CI_VARIABLE")
-        return GitLab(self.context(**context), token, self.client(gitlab_headers(token)))
+        return GitLab(self.context(**context), token, **self.patience)
 
     def open(self, source: str = "change", target: str = "main") -> int:
         return self.server.open_merge_request(source, target).iid
@@ -149,6 +146,9 @@ class GitLabWorld(World):
         self.pipeline.polls_until_stopped = 3
         return str(self.pipeline.id)
 
+    def never_stops(self) -> None:
+        self.pipeline.polls_until_stopped = 10_000
+
     def runs_again(self) -> bool:
         return self.pipeline.history in (["cancel while running", "retry while canceled"], ["retry while failed"])
 
@@ -160,7 +160,7 @@ class BitbucketWorld(World):
     repository = "team/project"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(GitRepository(folder / "repository.git"))
         self.server = LoopbackBitbucket(self.git, full_name=self.repository)
         reading = tuple(one for one in bitbucket_records.EVERY if not one.endswith(":write"))
         self.server.accounts = {
@@ -174,7 +174,7 @@ class BitbucketWorld(World):
         of_user = secret == "personal"
         user = "grace@example.org" if of_user else None
         token = Token("bitbucket-api" if of_user else "bitbucket-access", Secret(secret), source="CI_VARIABLE", user=user)
-        return Bitbucket(self.context(**context), token, self.client(bitbucket_headers(token)))
+        return Bitbucket(self.context(**context), token, **self.patience)
 
     def open(self, source: str = "change", target: str = "main") -> int:
         return self.server.open_pull_request(source, target).id
@@ -209,9 +209,65 @@ class BitbucketWorld(World):
         self.pipeline.polls_until_stopped = 3
         return self.pipeline.uuid
 
+    def never_stops(self) -> None:
+        self.pipeline.polls_until_stopped = 10_000
+
     def runs_again(self) -> bool:
         newest = list(self.server.pipelines.values())[-1]
         return newest is not self.pipeline and newest.target == self.pipeline.target and self.pipeline.state == "COMPLETED"
 
 
-WORLDS: dict[str, type[World]] = {"gitlab": GitLabWorld, "bitbucket": BitbucketWorld}
+class GitHubWorld(World):
+    kind = "github"
+    missing = "issues: write"
+    server: LoopbackGitHub
+    repository = "acme/churn"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = LoopbackGitHub(folder, repository=self.repository)
+        super().__init__(self.server.git, self.server.first)
+        self.server.tokens = {
+            GOOD: GitHubAccount("github-actions[bot]"),
+            WEAK: GitHubAccount("github-actions[bot]", dict.fromkeys(("issues", "pull_requests", "contents"), "read")),
+        }
+        self.issue = self.server.number()
+
+    def forge(self, secret: str = GOOD, **context: Any) -> GitHub:
+        return GitHub(self.context(**context), Token("github-app", Secret(secret), source="CI_VARIABLE"), **self.patience)
+
+    def open(self, source: str = "change", target: str = "main") -> int:
+        return self.server.open_pull(source, target).number
+
+    def say(self, target: Target, body: str, author: str = "ada") -> None:
+        self.server.add_comment(int(target.ref), author, body)
+
+    def said(self, target: Target) -> list[str]:
+        if target.kind == "commit":
+            return [one["body"] for one in self.server.commit_comments.values() if one["commit_id"] == target.ref]
+        return [one["body"] for one in self.server.comments_of(int(target.ref))]
+
+    def comments_glob(self, target: Target) -> str:
+        return "*/comments"
+
+    def check_states(self, commit: str) -> dict[str, str]:
+        return {one["name"]: one["conclusion"] or one["status"] for one in self.server.checks.values() if one["head_sha"] == commit}
+
+    def stored(self, url: str) -> bytes:
+        commit, _, path = url.partition("/raw/")[2].partition("/")
+        return self.git.read(commit, path) or b""
+
+    def run(self, status: str = "running") -> str:
+        self.server.polls_until_cancelled = 3
+        running = ("in_progress", None) if status == "running" else ("completed", "failure")
+        self.server.add_run(77, *running)
+        return "77"
+
+    def never_stops(self) -> None:
+        self.server.polls_until_cancelled = 10_000
+
+    def runs_again(self) -> bool:
+        run = self.server.runs[77]
+        return (run["status"], run["run_attempt"]) == ("queued", 2)
+
+
+WORLDS: dict[str, type[World]] = {"github": GitHubWorld, "gitlab": GitLabWorld, "bitbucket": BitbucketWorld}
