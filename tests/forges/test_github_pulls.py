@@ -126,7 +126,7 @@ def test_a_run_that_is_still_running_is_cancelled_first(github: GitHub, loopback
     loopback.polls_until_cancelled = 3
     github.rerun("7")
     assert loopback.runs[7]["run_attempt"] == 2
-    assert clock.waits == [2.0, 2.0]
+    assert clock.waits == [2.0, 3.0]
 
 
 def test_a_run_that_does_not_stop_is_given_up_after_two_minutes(github: GitHub, loopback: LoopbackGitHub, clock: Clock) -> None:
