@@ -121,6 +121,11 @@ def test_outside_of_ci_git_says_it(clone: Path) -> None:
     assert discover({}, clone).branch is None
 
 
+def test_in_a_codespace_git_knows_the_commit(clone: Path) -> None:
+    context = discover({"GITHUB_REPOSITORY": "acme/churn", "GITHUB_SERVER_URL": "https://github.com", "CODESPACES": "true"}, clone)
+    assert (context.ci, context.commit, context.branch) == (None, git(clone, "rev-parse", "HEAD"), "main")
+
+
 @pytest.mark.parametrize(
     ("text", "server", "path"),
     [
