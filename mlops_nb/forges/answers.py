@@ -20,6 +20,7 @@ from mlops_nb.forges.base import (
     RateLimited,
     RequestRefused,
 )
+from mlops_nb.forges.tokens import names_for
 
 TITLES: Final[dict[ForgeKind, str]] = {"github": "GitHub", "gitlab": "GitLab", "bitbucket": "Bitbucket"}
 SECONDARY_SECONDS = 60.0
@@ -173,7 +174,7 @@ def error_of(
         hint = (
             f"It was asked with {token}. Is it whole, not expired, and made for {TITLES[kind]}?"
             if source
-            else "It was asked without a token."
+            else f"Give --token, or set one of {names_for(kind)}."
         )
         return NotAuthenticated(head, hint=hint, status=401)
     permission = permission_of(answer, kind)
