@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "api": {"core", "store", "comparing", "serving"},
     "transfer": {"core", "store"},
     "forges": {"core", "outgoing"},
-    "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving"},
+    "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving", "ci"},
     "magics": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving", "fluent"},
     "ci": {"core", "store", "tracking", "execution", "comparing", "reports", "forges"},
     "cli": {

@@ -19,7 +19,7 @@ import msgspec
 from mlops_nb.core.comparison import Direction, direction_of
 from mlops_nb.core.comparison import Verdict as MetricVerdict
 from mlops_nb.errors import InvalidInput
-from mlops_nb.reports.pull_request.data import MAX_IMAGE_BYTES, Image, Metric, Number, Side
+from mlops_nb.reports.pull_request.data import MAX_IMAGE_BYTES, Image, Metric, Notebook, Number, Side
 from mlops_nb.reports.pull_request.pictures import MAX_PICTURES, Pictures
 from mlops_nb.reports.pull_request.vega import MAX_SPEC_BYTES, to_png
 
@@ -219,3 +219,15 @@ def _json(text: str, path: Path, command: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidInput(f"{path} is not what DVC writes.", hint=f"Write it by: {command} main > {path.name}")
     return found
+
+
+def add_dvc(
+    notebook: Notebook, pictures: Pictures, *, metrics: Path | None = None, plots: Path | None = None, base: str | None = None
+) -> Notebook:
+    """Return a notebook's part of a report with metrics and plots of DVC behind its own; of metrics that both have, its own count."""
+    known = {metric.key for metric in notebook.metrics}
+    added = [metric for metric in metrics_from_dvc(metrics) if metric.key not in known] if metrics is not None else []
+    drawn = plots_from_dvc(plots, pictures, base=base) if plots is not None else []
+    if not added and not drawn:
+        return notebook
+    return msgspec.structs.replace(notebook, metrics=[*notebook.metrics, *added][:5000], images=[*notebook.images, *drawn][:600])

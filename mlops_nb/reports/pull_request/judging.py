@@ -51,17 +51,19 @@ def metrics_of(rows: Sequence[MetricRow], gates: Sequence[GateResult] = (), *, h
     for row in rows:
         judged = by_metric.pop(row.key, [])
         change = row.changes[0] if row.changes else None
-        values = {"base": row.base, "this": change.value} if has_baseline and change else {"this": row.base}
+        # A gate's test is corrected for the gated metrics alone, as the reader is told.
+        known = next((result for result in judged if result.verdict is not None), None) or change
         found.append(
             Metric(
                 key=row.key[:400],
                 direction=judged[0].direction if judged else row.direction,
-                **values,
-                difference=change.difference if change else None,
-                interval=change.interval if change else None,
-                p_value=change.p_value if change else None,
-                verdict=change.verdict if change else MetricVerdict.NEW,
-                note=change.note[:2000] if change else "",
+                base=row.base if has_baseline and change else None,
+                this=change.value if has_baseline and change else row.base,
+                difference=known.difference if known else None,
+                interval=known.interval if known else None,
+                p_value=known.p_value if known else None,
+                verdict=(known.verdict if known else None) or MetricVerdict.NEW,
+                note=known.note[:2000] if known else "",
                 gates=[_gate(result) for result in judged[:50]],
             )
         )
