@@ -200,7 +200,7 @@ def assert_only_ours(text: str, flavor: Flavor) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 )
 @given(data=reports)
 def test_any_data_becomes_a_page_of_text(data: PullRequestReport) -> None:
@@ -208,6 +208,38 @@ def test_any_data_becomes_a_page_of_text(data: PullRequestReport) -> None:
     assert not re.search(r"<script|onerror\s*=[^&]*>|<iframe|<img(?! src=\"data:)|<!-- ", page.split("</head>")[1])
     assert not re.search(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069]", page)
     assert read(to_json(data)) == data
+
+
+@pytest.mark.parametrize("forge", FLAVORS)
+@pytest.mark.parametrize("text", [text for text in HOSTILE if text], ids=range(len(HOSTILE) - 1))
+def test_hostile_text_comes_out_as_text_wherever_it_stands(text: str, forge: str) -> None:
+    """The same text as title, branch, metric, gate, param, cell, output, link, reason and fine print."""
+    gate = Gate(limit=text, outcome=GateOutcome.FAIL, is_failure=True, reason=text)
+    metric = Metric(key=text, base=1.0, this=2.0, difference=1.0, verdict=MetricVerdict.WORSE, note=text, gates=[gate])
+    shown = [Output(kind="text", text=text), Output(kind="table", rows=[[text, text]]), Output(kind="error", text=text)]
+    cell = Cell(label=text, status=CellStatus.CHANGED, first_line=text, summary=text, diff=text, after=shown)
+    change = [Change(key=text, base=text, this=None)] * 6
+    made = notebook(
+        key=text,
+        verdict=Verdict.FAILED,
+        headline=text,
+        failure=Failure(reason=text, source=text, traceback=text, hint=text),
+        baseline=Baseline(name=text, words=text, commit=text),
+        metrics=[metric],
+        params=change,
+        data=change,
+        packages=change,
+        cells=[cell],
+        images=[],
+        machine=Machine(words=text, cost=1, currency=text[:8]),
+        links=[Link(title=text, url="https://example.org/a")],
+        trust=Trust(significance=text, gates=text),
+        next_step=text,
+    )
+    for data in (report(made), report(made, notebook(key="other", images=[], links=[]))):
+        written = to_markdown(msgspec.structs.replace(data, key=text, commit=text, branch=text), FLAVORS[forge])
+        assert_well_formed(written)
+        assert_only_ours(written, FLAVORS[forge])
 
 
 @pytest.mark.parametrize("forge", FLAVORS)
