@@ -121,7 +121,7 @@ class GitLab:
         try:
             found = self.client.get(f"{self._project}/repository/branches/{part(branch)}", what=f"show the branch {branch}")
         except ForgeNotFound as error:
-            if "Branch" not in error.message.split("(")[0].split(":")[-1]:
+            if "404 Branch Not Found" not in error.message:
                 raise
             return None
         return str(found["commit"]["id"])
@@ -153,7 +153,7 @@ class GitLab:
         try:
             found = [_merge_request(one) for one in self.client.pages(path, what=what, params={"state": "opened", "per_page": PER_PAGE})]
         except ForgeNotFound as error:
-            if "Commit" not in error.message:
+            if "404 Commit Not Found" not in error.message:
                 raise
             return []  # the merge of a merged-results pipeline, or a commit that was not pushed
         return sorted((one for one in found if one.open), key=lambda one: one.commit != commit)

@@ -137,7 +137,7 @@ def _accepted(client: ForgeClient, path: str, number: int, explained: Explained,
                 return found
             if error.status != 405 or _status(found) not in (*_UNDECIDED, "mergeable", "can_be_merged"):
                 why = _WHY.get(_status(found), "it has conflicts, or its source branch has just moved")
-                raise type(error)(f"GitLab did not merge !{number}: {why}.", hint=str(found["web_url"]), status=error.status) from error
+                raise type(error)(f"GitLab did not merge !{number}: {why}.", hint=f"See {found['web_url']}", status=error.status) from error
             refusal[:] = [error]
             return None
         return answer

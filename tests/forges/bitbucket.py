@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
@@ -29,6 +30,7 @@ def refused(message: str, status: int, **detail: Any) -> Reply:
     return Reply({"type": "error", "error": {"message": message, **({"detail": detail} if detail else {})}}, status)
 
 
+@cache
 def rendered(raw: str) -> str:
     """Return the HTML of a comment, with raw HTML as text as Bitbucket shows it."""
     import markdown

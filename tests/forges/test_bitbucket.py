@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlops_nb.forges import connect
 from mlops_nb.forges.base import (
     Annotation,
     AssetFile,
@@ -19,8 +20,10 @@ from mlops_nb.forges.base import (
     find_own_comment,
 )
 from mlops_nb.forges.bitbucket_reports import key_of
+from mlops_nb.forges.context import discover, find_pull_request
+from mlops_nb.forges.tokens import find_token
 from tests.forges.server import Reply
-from tests.forges.worlds import BitbucketWorld
+from tests.forges.worlds import GOOD, BitbucketWorld
 
 MARK = "[//]: # (mlops-nb:report:train)"
 
@@ -187,3 +190,27 @@ def test_a_pull_request_from_a_fork_is_known_as_one(world: BitbucketWorld) -> No
     assert list(forge.pull_requests(source="main")) == []
     assert [one.number for one in forge.pull_requests(source="mallory:main")] == [1]
     assert forge.pull_request(1).from_fork
+
+
+def test_a_step_of_a_pull_request_finds_its_repository_and_comments(world: BitbucketWorld, tmp_path: Path) -> None:
+    number = world.open()
+    environment = {
+        "MLOPS_NB_FORGE_API_URL": world.server.url,
+        "BITBUCKET_REPO_FULL_NAME": world.repository,
+        "BITBUCKET_COMMIT": world.head,
+        "BITBUCKET_BRANCH": "change",
+        "BITBUCKET_PR_ID": str(number),
+        "BITBUCKET_PR_DESTINATION_BRANCH": "main",
+        "BITBUCKET_BUILD_NUMBER": "12",
+        "BITBUCKET_TOKEN": GOOD,
+    }
+    context = discover(environment, tmp_path)
+    assert (context.kind, context.pull_request, context.base_branch) == ("bitbucket", number, "main")
+    forge = connect(context, find_token(context.kind, environment))
+    found = find_pull_request(forge, context)
+    assert found is not None
+    comment = forge.create_comment(Target("pr", str(found.number)), "a report")
+    assert world.said(comment.target) == ["a report"]
+    posted = forge.set_check(Check(name="train", commit=world.head, conclusion="success"))
+    assert posted.url == "https://bitbucket.org/team/project/pipelines/results/12"
+    assert forge.rerun(world.run("failed")) == "https://bitbucket.org/team/project/pipelines/results/2"

@@ -253,8 +253,10 @@ def test_errors_name_what_the_token_lacks_and_where_it_came_from(world: World) -
     assert "CI_VARIABLE" in str(raised.value)
     assert WEAK not in str(raised.value)
     assert world.said(target) == []
+    assert "granted" not in str(raised.value)
     with pytest.raises(NotAuthenticated, match="CI_VARIABLE") as unknown:
         world.forge(UNKNOWN).default_branch()
+    assert str(unknown.value).count("401") == 1
     assert UNKNOWN not in str(unknown.value)
 
 

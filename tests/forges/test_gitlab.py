@@ -7,8 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from mlops_nb.forges.base import AssetFile, Check, OutcomeUnknown, PermissionMissing, RequestRefused, Target, find_own_comment
-from mlops_nb.forges.context import discover
+from mlops_nb.forges import connect
+from mlops_nb.forges.base import (
+    AssetFile,
+    Check,
+    ForgeNotFound,
+    OutcomeUnknown,
+    PermissionMissing,
+    RequestRefused,
+    Target,
+    find_own_comment,
+)
+from mlops_nb.forges.context import discover, find_pull_request
+from mlops_nb.forges.tokens import find_token
 from tests.forges.gitlab_records import PROJECT_ID, Account
 from tests.forges.server import Reply
 from tests.forges.worlds import GOOD, GitLabWorld
@@ -248,3 +259,35 @@ def test_the_commit_of_an_external_pull_request_is_the_one_on_github(tmp_path: P
     context = discover(environment, tmp_path, repository="https://github.com/acme/churn")
     assert (context.kind, context.repository, context.commit, context.branch) == ("github", "acme/churn", "2" * 40, "topic")
     assert context.pull_request is None
+
+
+def test_a_job_of_a_merge_request_finds_its_project_and_comments(world: GitLabWorld, tmp_path: Path) -> None:
+    number = world.open()
+    environment = {
+        "CI_SERVER_URL": world.server.web,
+        "CI_API_V4_URL": world.server.url,
+        "CI_PROJECT_PATH": world.repository,
+        "CI_COMMIT_SHA": world.head,
+        "CI_COMMIT_BRANCH": "change",
+        "CI_OPEN_MERGE_REQUESTS": f"other/project!9,{world.repository}!{number}",
+        "CI_JOB_TOKEN": "job",
+        "GITLAB_TOKEN": GOOD,
+    }
+    context = discover(environment, tmp_path)
+    forge = connect(context, find_token(context.kind, environment))
+    found = find_pull_request(forge, context)
+    assert found is not None
+    comment = forge.create_comment(Target("pr", str(found.number)), "a report")
+    assert comment.url == f"{world.server.web}/group/sub/project/-/merge_requests/{number}#note_{comment.id}"
+    assert world.said(comment.target) == ["a report"]
+    assert world.server.seen[-1].headers["PRIVATE-TOKEN"] == GOOD
+
+
+@pytest.mark.parametrize("branch", ["feature(x)", "Branch"])
+def test_a_project_that_is_hidden_is_not_taken_for_a_missing_branch(world: GitLabWorld, branch: str) -> None:
+    assert world.forge().branch_commit(branch) is None
+    world.server.path = "elsewhere/project"
+    with pytest.raises(ForgeNotFound, match="may not see it"):
+        world.forge().branch_commit(branch)
+    with pytest.raises(ForgeNotFound, match="may not see it"):
+        world.forge().pull_requests_of(world.head)
