@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import re
 import time
@@ -67,6 +66,8 @@ def _said(body: Any, depth: int = 0) -> Iterable[str]:
     elif isinstance(body, dict) and depth < 4:
         if isinstance(body.get("field"), str) and "message" not in body:  # GitHub's validation errors
             yield " ".join(str(body[key]) for key in ("resource", "field", "code") if body.get(key))
+        if {"granted", "required"} <= body.keys():  # Bitbucket's scopes, which `permission_of` reads
+            return
         texts = [key for key in ("message", "error", "error_description", "detail", "errors") if key in body]
         if texts or depth == 0:
             for key in texts:
@@ -101,8 +102,10 @@ def retry_after(answer: Answer, now: float) -> float | None:
     value = answer.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
         return float(value)
+    from email.utils import parsedate_to_datetime
+
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, TypeError):
         return None
 
@@ -163,7 +166,7 @@ def error_of(
         fork_hint: What to do on 403 where the token is one of a fork's run, or None.
         is_read: Whether the request changed nothing.
     """
-    said = message_of(answer)
+    said = message_of(answer).removeprefix(f"{answer.status} ")  # GitLab repeats it
     head = f"{TITLES[kind]} did not {what}: {answer.status}{f' {said}' if said else ''} ({tried})."
     token = f"the token from {source}" if source else "no token"
     if answer.status == 401:
@@ -173,12 +176,17 @@ def error_of(
             else "It was asked without a token."
         )
         return NotAuthenticated(head, hint=hint, status=401)
+    permission = permission_of(answer, kind)
     if answer.status == 403:
-        permission = permission_of(answer, kind)
-        needs = f"It needs the permission {permission}; asked with {token}." if permission else f"It was asked with {token}."
+        needs = (
+            f"It needs the {'' if permission.startswith('scope ') else 'permission '}{permission}; asked with {token}."
+            if permission
+            else f"It was asked with {token}."
+        )
         return PermissionMissing(head, hint=f"{needs} {fork_hint or _grant(kind, source)}", permission=permission)
     if answer.status == 404:
         hint = f"It is not there, or {token} may not see it: {TITLES[kind]} says 'not found' for both."
+        hint += f" It needs the permission {permission}." if permission else ""
         return ForgeNotFound(head, hint=hint, status=404)
     if answer.status in (409, 412):
         return ForgeConflict(head, status=answer.status)

@@ -267,12 +267,12 @@ class Forge(Protocol):
         """Delete a comment; one that is gone already is no error."""
 
     def set_check(self, check: Check, id: str | None = None) -> PostedCheck:
-        """Create a check, or update the one with this id."""
+        """Create a check, or update the one with this id. On GitHub an update adds its annotations to those that are there."""
 
     def publish(self, files: Sequence[AssetFile]) -> list[str]:
         """Put files where those who may read the repository, and no others, see them; return their URLs in order.
 
-        The same content gives the same URL again.
+        Content that is there already is not stored again.
         """
 
     def rerun(self, run_id: str, *, failed_only: bool = True) -> str:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from mlops_nb.forges.answers import TITLES, Answer, error_of, limited, wait_asked
@@ -42,6 +42,14 @@ def part(text: str | int) -> str:
 def _tell(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
+
+
+class PatienceOptions(TypedDict, total=False):
+    """How a client knows the time, waits, and tells that it waits."""
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    tell: Callable[[str], None]
 
 
 class Patience:
@@ -96,6 +104,7 @@ class ForgeClient:
         self._headers, self._fork_hint = headers, fork_hint
         self._patience = Patience(clock)
         parts = urlsplit(self.api_url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
         self._session: requests.Session = session(allowed_hosts=[parts.netloc.rpartition("@")[2]], retries=0)
 
     def close(self) -> None:
@@ -168,7 +177,10 @@ class ForgeClient:
         return urlunsplit(ours._replace(query=theirs.query))
 
     def _url(self, path: str) -> str:
-        return path if path.startswith(f"{self.api_url}/") else f"{self.api_url}/{path.lstrip('/')}"
+        """Return a path below the API as a URL; a whole URL on the same server stays as it is."""
+        if path.startswith(f"{self._origin}/"):
+            return path
+        return f"{self.api_url}/{path.lstrip('/')}"
 
     def send(
         self,
@@ -184,7 +196,7 @@ class ForgeClient:
         """Send a request and return its answer of less than 400.
 
         Args:
-            path: Below the API's base, with its segments already encoded by `part`; or a URL below it.
+            path: Below the API's base, with its segments already encoded by `part`; or a URL on its server.
             what: What is to be done, as a verb with its object, for messages: "add a comment to pull request 3".
             body: Sent as JSON, unless None.
             repeatable: Whether it may be sent again when the answer was lost; default: all methods but POST and PATCH.

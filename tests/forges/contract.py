@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import yaml
 from openapi_core import Config, OpenAPI
 from openapi_core.datatypes import RequestParameters
 from openapi_core.exceptions import OpenAPIError
@@ -47,8 +48,10 @@ class OpenApiContract:
     """What a forge has promised. Operations that the description lacks are violations."""
 
     def __init__(self, path: Path) -> None:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        description = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         description["servers"] = [{"url": "/"}]
+        _let_null_be_chosen(description)
         self.api = OpenAPI.from_dict(description, config=Config(spec_validator_cls=None))
 
     def _request(self, request: Request) -> _SentRequest:
@@ -63,10 +66,23 @@ class OpenApiContract:
         return _problem(lambda: self.api.validate_request(self._request(request)))
 
     def response_problem(self, request: Request, host_url: str, reply: Reply) -> str | None:
-        sent = _SentReply(reply.encoded(), reply.status, Headers(list(reply.headers.items())), "application/json")
+        content_type = reply.headers.get("Content-Type", "application/json")
+        sent = _SentReply(reply.encoded(), reply.status, Headers(list(reply.headers.items())), content_type)
         problem = _problem(lambda: self.api.validate_response(self._request(request), sent))
         # Descriptions leave out the errors that every operation may give, such as 401 and 429.
         return None if problem and "Unknown response http status" in problem and reply.status >= 400 else problem
+
+
+def _let_null_be_chosen(node: Any) -> None:
+    """Add null to the choices of what is nullable: GitHub's description leaves it out, and gives null in its examples."""
+    if isinstance(node, dict):
+        if node.get("nullable") is True and isinstance(node.get("enum"), list) and None not in node["enum"]:
+            node["enum"].append(None)
+        for value in node.values():
+            _let_null_be_chosen(value)
+    elif isinstance(node, list):
+        for value in node:
+            _let_null_be_chosen(value)
 
 
 def _problem(check: Any) -> str | None:
@@ -85,5 +101,5 @@ def _problem(check: Any) -> str | None:
 
 @cache
 def contract(name: str) -> OpenApiContract:
-    """Return the contract of `contracts/NAME.json`, read once a session."""
-    return OpenApiContract(CONTRACTS / f"{name}.json")
+    """Return the contract of `contracts/NAME.json` or `.yaml`, read once a session."""
+    return OpenApiContract(next(path for suffix in (".json", ".yaml") if (path := CONTRACTS / f"{name}{suffix}").exists()))
