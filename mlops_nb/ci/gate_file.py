@@ -11,7 +11,10 @@ from mlops_nb.core.formatting import one_line
 from mlops_nb.core.gates import MAX_GATES, Gate, gate_from_fields
 from mlops_nb.errors import InvalidInput, NotFound, did_you_mean
 
-_MAX_BYTES = 256 * 1024
+_MAX_BYTES = 64 * 1024
+_MAX_DEPTH = 20
+_OPENS = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)
+_CLOSES = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 _EXAMPLE = "Write a list: gates: [{metric: val_auc, direction: maximize, tolerance: 0.002}]"
 
 
@@ -74,25 +77,25 @@ def _composed(content: bytes | str, where: str) -> Any:
     """Return the document as nodes. Nothing in it makes an object or refers to another part."""
     loader = None
     try:
-        loader = yaml.SafeLoader(content)
-        for token in _tokens(content):
+        depth = 0
+        for token in yaml.scan(content, Loader=yaml.SafeLoader):
+            depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
+            if depth > _MAX_DEPTH:  # before it takes long: time goes with the square of the depth
+                raise InvalidInput(f"{where}, line {token.start_mark.line + 1}: this is nested too deeply.", hint=_EXAMPLE)
             if isinstance(token, (yaml.AliasToken, yaml.AnchorToken)):
                 raise InvalidInput(f"{where}, line {token.start_mark.line + 1}: anchors and aliases are not read.", hint="Write it out.")
+        loader = yaml.SafeLoader(content)
         return loader.get_single_node()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InvalidInput(f"{where}{line}: this is no YAML: {one_line(problem)[:200]}.", hint=_EXAMPLE) from None
-    except (RecursionError, UnicodeDecodeError):
-        raise InvalidInput(f"{where} cannot be read: it is nested too deeply or no text.", hint=_EXAMPLE) from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{where} cannot be read: it is no text.", hint=_EXAMPLE) from None
     finally:
         if loader is not None:
             loader.dispose()
-
-
-def _tokens(content: bytes | str) -> Any:
-    return yaml.scan(content, Loader=yaml.SafeLoader)
 
 
 def _mapping(node: Any, where: str, what: str) -> dict[str, tuple[Any, int]]:

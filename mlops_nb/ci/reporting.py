@@ -92,7 +92,12 @@ def report_part(
     )
     if machine.peak_memory is None:
         machine = msgspec.structs.replace(machine, peak_memory=peak_memory(store.cells(run.run_id)) or part.machine.peak_memory)
-    part = msgspec.structs.replace(part, machine=msgspec.structs.replace(machine, words=part.machine.words))
+    part = msgspec.structs.replace(
+        part,
+        machine=msgspec.structs.replace(machine, words=part.machine.words),
+        # That a branch has another commit than main is no news; both stand in the title.
+        environment=[change for change in part.environment if change.key not in ("git commit", "git branch")],
+    )
     return _with_file(part, judged) if found is not None and judged is not None and judged.comparison is None else part
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import functools
 import io
 import math
 import re
@@ -33,6 +34,8 @@ _VOLATILE = (
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b"), "<address>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<id>"),
+    # The beginning of an id, as lists of runs show it; a number or a word of the dictionary is none.
+    (re.compile(r"\b(?=[0-9a-f]*\d[0-9a-f]*[a-f]|[0-9a-f]*[a-f][0-9a-f]*\d)(?!\d+e\d+\b)[0-9a-f]{8}\b"), "<id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\b"), "<time>"),
     (re.compile(r"^(?:CPU times|Wall time|real|user|sys)\b.*$", re.MULTILINE), "<duration>"),
     (re.compile(r"\b\d+(?:\.\d+)?(?:e-?\d+)? ?(?:ns|[µu]s|ms|s|sec|secs|seconds?|min|minutes?|it/s|s/it|steps?/s)(?![\w/])"), "<duration>"),
@@ -302,6 +305,7 @@ def _plain_svg(text: str) -> str:
     return re.sub(r'(id="|url\(#|href="#)[\w-]+', r"\1", text)
 
 
+@functools.lru_cache(maxsize=256)
 def _pixel_difference(old: str, new: str) -> float:
     try:
         from PIL import Image, ImageChops

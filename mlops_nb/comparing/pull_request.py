@@ -14,15 +14,18 @@ from mlops_nb.comparing.outputs import OutputsChange, cells_of_table, changed_ou
 from mlops_nb.comparing.report_pictures import decoded, drawn_curves, logged_pictures
 from mlops_nb.core.comparison import ValueRow, compare
 from mlops_nb.core.gates import GateResult
+from mlops_nb.core.names import SYSTEM_METRICS
 from mlops_nb.core.records import Run
 from mlops_nb.reports.pull_request import data
 from mlops_nb.reports.pull_request.data import Baseline, Cell, Change, Failure, Image, Link, Machine, Notebook, Output, Side, Trust
 from mlops_nb.reports.pull_request.judging import judge, metrics_of
 from mlops_nb.reports.pull_request.pictures import Pictures
+from mlops_nb.reports.pull_request.wording import gate_rank
 from mlops_nb.store.base import TrackingStore
 
 _MAX_TEXT = 20_000
 _MAX_CELLS = 2_000
+_CURVES = 8
 _MACHINE = ("gpus", "processor", "machine", "processors_usable")
 
 
@@ -65,7 +68,11 @@ def notebook_of(
     if base is not None and comparison is None:
         comparison = compare_runs(store, [base, this])
     result = comparison.result if comparison is not None else compare(this, [])
-    metrics = metrics_of(result.metrics, gates, has_baseline=base is not None)
+    # What the machine did says nothing of the model; it stays in the runs, unless a gate asks for it.
+    named = {gate.metric for gate in gates}
+    rows = [row for row in result.metrics if not row.key.startswith(SYSTEM_METRICS) or row.key in named]
+    metrics = metrics_of(rows, gates, has_baseline=base is not None)
+    shown = sorted(metrics, key=gate_rank)[:_CURVES]
     cells, images = _cells(comparison.cells if comparison is not None else [], pictures)
     runs = [run for run in (base, this) if run is not None]
     environment = comparison.environment if comparison is not None else compare_environments(store, runs)
@@ -85,7 +92,7 @@ def notebook_of(
         images=[
             *images,
             *logged_pictures(store, base, this, pictures),
-            *drawn_curves(store, runs, comparison.result if comparison else None, pictures),
+            *drawn_curves(store, runs, comparison.result if comparison else None, [metric.key for metric in shown], pictures),
         ][:600],
         machine=machine or _machine(this, base, environment),
         links=list(links)[:20],

@@ -70,8 +70,10 @@ def _read(store: TrackingStore, run: Run, path: str) -> bytes:
     return bytes(content)
 
 
-def drawn_curves(store: TrackingStore, runs: Sequence[Run], comparison: RunComparison | None, pictures: Pictures) -> list[Image]:
-    """Return curves of the most important metrics, both runs on the same axes; without Matplotlib none.
+def drawn_curves(
+    store: TrackingStore, runs: Sequence[Run], comparison: RunComparison | None, keys: Sequence[str], pictures: Pictures
+) -> list[Image]:
+    """Return curves of these metrics, both runs on the same axes; without Matplotlib none.
 
     Raises:
         StoreError: If the store cannot be read.
@@ -80,7 +82,7 @@ def drawn_curves(store: TrackingStore, runs: Sequence[Run], comparison: RunCompa
         return []
     report = build_report(store, runs, comparison=comparison, pictures=False)
     found = []
-    for place, image in enumerate(draw_figures(report, dark=False, bars=False)):
+    for place, image in enumerate(draw_figures(report, dark=False, bars=False, keys=keys)):
         caption = "".join(span.text for span in image.caption)
         side = Side.BOTH if len(runs) > 1 else Side.THIS
         if kept := pictures.add(image.light, caption, side, 0.4 - place / 100):

@@ -74,12 +74,17 @@ class Gate(Record, frozen=True, kw_only=True):
         parts = []
         if direction is not Direction.NONE:
             sign, minus = ("≥", "\u2212") if direction is Direction.HIGHER else ("≤", "+")
-            shown = [format_number(self.tolerance)] if self.tolerance or not self.relative else []
-            shown += [f"{format_number(100 * self.relative)} %"] if self.relative else []
+            shown = [_plain(self.tolerance)] if self.tolerance or not self.relative else []
+            shown += [f"{_plain(100 * self.relative)} %"] if self.relative else []
             parts.append(f"Δ {sign} " + " or ".join(f"{minus}{text}" if text != "0" else text for text in shown))
-        parts += [f"≥ {format_number(self.minimum)}"] if self.minimum is not None else []
-        parts += [f"≤ {format_number(self.maximum)}"] if self.maximum is not None else []
+        parts += [f"≥ {_plain(self.minimum)}"] if self.minimum is not None else []
+        parts += [f"≤ {_plain(self.maximum)}"] if self.maximum is not None else []
         return ", ".join(parts)
+
+
+def _plain(value: float) -> str:
+    """Return a number as somebody would write it in a gate file."""
+    return f"{value:.10g}".replace("-", "\u2212")
 
 
 class GateResult(Record, frozen=True, kw_only=True):
@@ -228,7 +233,7 @@ def _outcome(
     if change.verdict is Verdict.NOISE and gate.significant:
         return GateOutcome.NOISE, f"{name} is worse by {format_number(worse_by)}, which chance alone explains."
     known = "" if change.method else " (one value each: noise unknown)"
-    return GateOutcome.FAIL, f"{name} is worse by {format_number(worse_by)}, more than {format_number(allowed)}{known}."
+    return GateOutcome.FAIL, f"{name} is worse by {format_number(worse_by)}, more than {allowed:.4g}{known}."
 
 
 def _shown(value: float, beside: float) -> str:

@@ -186,6 +186,7 @@ class _Execution:
         self._run: ActiveRun | None = None
         self._started = 0.0
         self._execution: CellExecution | None = None
+        self._seen: list[CellExecution] = []
         self._sources = Sources()
         self._bound: set[str] = set()
         self._modules: set[str] = set()
@@ -227,20 +228,20 @@ class _Execution:
         self._number += 1
         if self.watcher is not None:
             self.watcher.cell_started(self._number, self._count)
+        names = self._sources(cell.source)
+        self._execution = CellExecution(
+            index=self._session.history.number(),
+            cell_id=cell.get("id"),
+            source=self._redact(cell.source[:MAX_SOURCE]),
+            source_hash=hash_of(cell.source),
+            started=time.time_ns() // 1_000_000,
+            outcome=CellOutcome.RUNNING,
+            reads=sorted((names.reads | names.words) & self._bound),
+            writes=sorted(names.binds | names.state | (names.changes | names.touches) & self._bound - self._modules),
+        )
+        self._bound |= names.binds
+        self._modules |= names.modules
         if self._run is not None:
-            names = self._sources(cell.source)
-            self._execution = CellExecution(
-                index=self._session.history.number(),
-                cell_id=cell.get("id"),
-                source=self._redact(cell.source[:MAX_SOURCE]),
-                source_hash=hash_of(cell.source),
-                started=time.time_ns() // 1_000_000,
-                outcome=CellOutcome.RUNNING,
-                reads=sorted((names.reads | names.words) & self._bound),
-                writes=sorted(names.binds | names.state | (names.changes | names.touches) & self._bound - self._modules),
-            )
-            self._bound |= names.binds
-            self._modules |= names.modules
             self._run.begin_cell(self._execution)
 
     @_guarded
@@ -252,7 +253,7 @@ class _Execution:
         failure = next((output for output in cell.outputs if output.output_type == "error"), None)
         if self.watcher is not None:
             self.watcher.cell_ended(self._number, self._count, seconds, is_failed)
-        if self._run is None or self._execution is None:
+        if self._execution is None:
             return
         ended = msgspec.structs.replace(
             self._execution,
@@ -263,7 +264,9 @@ class _Execution:
             outputs=self._shown(cell),
         )
         self._session.history.put(ended)
-        self._run.end_cell(ended)
+        self._seen.append(ended)
+        if self._run is not None:
+            self._run.end_cell(ended)
         self._execution = None
 
     @_guarded
@@ -305,7 +308,11 @@ class _Execution:
         for run in store.search_runs(query).items:
             if self._run is None:
                 shown = {cell.get("id"): self._shown(cell) for cell in self.notebook.cells if cell.cell_type == "code"}
-                rows = [msgspec.structs.replace(c, outputs=shown[c.cell_id]) for c in store.cells(run.run_id) if shown.get(c.cell_id)]
+                ledger = store.cells(run.run_id)
+                rows = [msgspec.structs.replace(c, outputs=shown[c.cell_id]) for c in ledger if shown.get(c.cell_id)]
+                if not ledger and os.environ.get("MLOPS_NB_CAPTURE", "source") == "source":
+                    # The notebook tracks by calls alone: nothing in its kernel knows of cells.
+                    rows = self._seen
                 # The kernel cannot know the tags of cells that ran before the extension was loaded.
                 params = {key: value for key, value in self._parameters().items() if key not in run.params and value not in ("", run.name)}
                 happened: list[AnyEvent] = [*(CellRan(cell=row) for row in rows), *(ParamLogged(key=k, value=v) for k, v in params.items())]

@@ -15,6 +15,7 @@ from mlops_nb.tracking.lookup import find_run
 from mlops_nb.tracking.run import ActiveRun
 
 if TYPE_CHECKING:
+    from mlops_nb.comparing.evidence import Tests
     from mlops_nb.core.gates import GateResult
     from mlops_nb.reports.pull_request.preview import Preview
 
@@ -49,6 +50,7 @@ def report(
         InvalidInput: If there is no such forge, or a file does not hold what it should.
         MissingDependencyError: If plots of DVC are to be drawn and vl-convert is not installed.
     """
+    from mlops_nb.comparing.comparison import compare_runs
     from mlops_nb.comparing.pull_request import notebook_of
     from mlops_nb.core.records import TAG_GIT_BRANCH, TAG_GIT_COMMIT
     from mlops_nb.reports.pull_request.data import Baseline, PullRequestReport
@@ -61,14 +63,18 @@ def report(
     this = find_run(store, run)
     base = _base(store, vs, this)
     path = Path(gates) if gates is not None else GATES
-    results = _results(store, this, base, path, required=gates is not None)
+    tested: Tests = {}
+    results = _results(store, this, base, path, tested, required=gates is not None)
+    comparison = compare_runs(store, [base, this], tested=tested) if base is not None else None
     pictures = Pictures()
     baseline = None
     if base is not None:
         branch = base.tags.get(TAG_GIT_BRANCH) or base.name
         words = f"run {base.name} ({base.run_id[:8]})" if base.name else f"run {base.run_id[:8]}"
         baseline = Baseline(name=branch[:400], words=words[:2000], commit=base.tags.get(TAG_GIT_COMMIT, "")[:400])
-    notebook = notebook_of(store, this, base, pictures, gates=results, gates_file=str(path) if results else "", baseline=baseline)
+    notebook = notebook_of(
+        store, this, base, pictures, comparison=comparison, gates=results, gates_file=str(path) if results else "", baseline=baseline
+    )
     notebook = add_dvc(
         notebook,
         pictures,
@@ -94,7 +100,7 @@ def _base(store: TrackingStore, vs: str | Run | ActiveRun | None, this: Run) -> 
     return None if found.run_id == this.run_id else found
 
 
-def _results(store: TrackingStore, this: Run, base: Run | None, path: Path, *, required: bool) -> tuple[GateResult, ...]:
+def _results(store: TrackingStore, this: Run, base: Run | None, path: Path, tested: Tests, *, required: bool) -> tuple[GateResult, ...]:
     from mlops_nb.ci.gate_file import read_gates
     from mlops_nb.comparing.comparison import compare_runs
 
@@ -105,5 +111,5 @@ def _results(store: TrackingStore, this: Run, base: Run | None, path: Path, *, r
     known = [(gate, key) for gate, key in gated_metrics(gates, sorted(keys)) if key in keys]
     comparison = None
     if base is not None and known:
-        comparison = compare_runs(store, [base, this], metrics=marked(known), only=True).result
+        comparison = compare_runs(store, [base, this], metrics=marked(known), only=True, tested=tested).result
     return evaluate(gates, this, base, comparison)

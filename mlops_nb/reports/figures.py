@@ -55,19 +55,21 @@ _DARK = _Theme("#0d1117", "#e6edf3", "#30363d", "#9ea7b3", ("#56b4e9", "#e69f00"
 _DASHES = ("-", "--", "-.", ":")
 
 
-def draw_figures(report: Report, *, dark: bool = True, bars: bool = True) -> list[Image]:
+def draw_figures(report: Report, *, dark: bool = True, bars: bool = True, keys: Sequence[str] | None = None) -> list[Image]:
     """Draw the figures of a report: the differences first, then curves by the importance of their metrics.
 
     Args:
         report: The data.
         dark: Also draw the variants for dark pages.
         bars: Draw the differences of a comparison.
+        keys: Only curves of these metrics; None: of all.
 
     Raises:
         MissingDependencyError: If there is something to draw and Matplotlib is not installed.
     """
     rows = _bar_rows(report) if bars else []
-    curves = [(row, lines) for row in report.comparison.metrics if (lines := _curve_lines(report, row.key))][:MAX_CURVES]
+    wanted = [row for row in report.comparison.metrics if keys is None or row.key in keys]
+    curves = [(row, lines) for row in wanted if (lines := _curve_lines(report, row.key))][:MAX_CURVES]
     if not rows and not curves:
         return []
     try:

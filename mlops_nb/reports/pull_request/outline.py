@@ -89,9 +89,9 @@ def _row(metric: Metric, flavor: Flavor, *, plain: bool = False) -> str:
     name = f"{flavor.code(metric.key, 60)}{wording.ARROWS[metric.direction]}"
     for gate in metric.gates[:3]:
         limit = f" {flavor.prose(gate.limit, 60)}" if gate.limit else ""
-        name += f" (gate{limit}{' ❌' if gate.is_failure else ''})"
-    # The row names the metric already.
-    reasons = [gate.reason.removeprefix(f"'{metric.key}' is ") for gate in metric.gates[:3] if gate.is_failure and gate.reason]
+        # On one line, whatever the width of the column.
+        name += f" (gate{limit}{' ❌' if gate.is_failure else ''})".replace(" ", "\u00a0").replace("\u00a0(", " (", 1)
+    reasons = [wording.reason_of(metric, gate) for gate in metric.gates[:3] if gate.is_failure and gate.reason]
     said = "; ".join(flavor.prose(text, 160) for text in (*reasons, metric.note) if text)
     return f"| {name} | {wording.shown(metric.base, decimals)} | {this} | {delta} | {verdict}{f' – {said}' if said else ''} |"
 

@@ -61,6 +61,7 @@ def _functions() -> dict[str, Any]:
         "headline_of": lambda each: Markup(wording.headline(each, PAGE)),
         "base": lambda each: Markup(wording.base_name(each, PAGE)),
         "base_name": lambda each: each.baseline.name if each.baseline and each.baseline.name else "base",
+        "reason_of": wording.reason_of,
         "above_of": above_the_fold,
         "rest_of": _rest,
         "plots_of": _plots,

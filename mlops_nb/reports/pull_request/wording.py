@@ -9,7 +9,7 @@ from mlops_nb.core.comparison import Direction
 from mlops_nb.core.comparison import Verdict as MetricVerdict
 from mlops_nb.core.formatting import LARGE, exponent, format_number
 from mlops_nb.reports.document import Tone
-from mlops_nb.reports.pull_request.data import GateOutcome, Metric, Notebook, Number, PullRequestReport, Verdict, number
+from mlops_nb.reports.pull_request.data import Gate, GateOutcome, Metric, Notebook, Number, PullRequestReport, Verdict, number
 from mlops_nb.reports.pull_request.flavors import Flavor
 
 SIGNS: dict[Tone, str] = {"good": "✅", "bad": "❌", "warning": "⚠️", "open": "⏳", "neutral": "⚪"}
@@ -136,7 +136,12 @@ def difference(metric: Metric) -> str:
     if metric.interval is None:
         return text
     low, high = (format_number(end, decimals=decimals, signed=True) for end in metric.interval)
-    return f"{text} [{low}, {high}]"
+    return f"{text} [{low},\u00a0{high}]"
+
+
+def reason_of(metric: Metric, gate: Gate) -> str:
+    """Return why a gate fails; the row that it stands in names the metric already."""
+    return gate.reason.removeprefix(f"'{metric.key}' is ")
 
 
 def gate_rank(metric: Metric) -> int:
