@@ -51,6 +51,7 @@ class OpenApiContract:
         text = path.read_text(encoding="utf-8")
         description = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         description["servers"] = [{"url": "/"}]
+        _let_null_be_chosen(description)
         self.api = OpenAPI.from_dict(description, config=Config(spec_validator_cls=None))
 
     def _request(self, request: Request) -> _SentRequest:
@@ -70,6 +71,18 @@ class OpenApiContract:
         problem = _problem(lambda: self.api.validate_response(self._request(request), sent))
         # Descriptions leave out the errors that every operation may give, such as 401 and 429.
         return None if problem and "Unknown response http status" in problem and reply.status >= 400 else problem
+
+
+def _let_null_be_chosen(node: Any) -> None:
+    """Add null to the choices of what is nullable: GitHub's description leaves it out, and gives null in its examples."""
+    if isinstance(node, dict):
+        if node.get("nullable") is True and isinstance(node.get("enum"), list) and None not in node["enum"]:
+            node["enum"].append(None)
+        for value in node.values():
+            _let_null_be_chosen(value)
+    elif isinstance(node, list):
+        for value in node:
+            _let_null_be_chosen(value)
 
 
 def _problem(check: Any) -> str | None:
