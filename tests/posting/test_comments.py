@@ -164,7 +164,7 @@ def test_a_report_that_is_too_long_is_cut_where_nothing_is_open(hub: LoopbackGit
 def test_without_permission_the_report_is_in_the_jobs_summary(hub: LoopbackGitHub, work: Path, step_at: StepAt, tmp_path: Path) -> None:
     number = hub.open_pull("topic", fork="mallory/churn").number
     refused = Reply({"message": "Resource not accessible by integration", "documentation_url": "https://docs.github.com"}, 403)
-    hub.fault("POST", "/repos/*/issues/*/comments", refused, times=50)
+    hub.fail("POST", "/repos/*/issues/*/comments", 50, refused)
     (work / "report.md").write_text("# For the summary")
     result = step_at("pull_request", number)("comment", "create", "report.md")
     assert result.exit_code == 0, result.output
@@ -177,7 +177,8 @@ def test_without_permission_the_report_is_in_the_jobs_summary(hub: LoopbackGitHu
 
 
 @pytest.mark.parametrize(
-    ("target", "path"), [("issue/1", "/issues/1/comments"), ("commit", "/commits/{sha}/comments"), ("commit/{sha}", "/commits/{sha}/comments")]
+    ("target", "path"),
+    [("issue/1", "/issues/1/comments"), ("commit", "/commits/{sha}/comments"), ("commit/{sha}", "/commits/{sha}/comments")],
 )
 def test_targets_that_are_named(hub: LoopbackGitHub, work: Path, step_at: StepAt, target: str, path: str) -> None:
     sha = hub.git.resolve("main") or ""
@@ -233,5 +234,3 @@ def test_a_report_that_is_not_there_is_said_and_nothing_is_posted(hub: LoopbackG
     result = step_at()("comment", "create", "missing.md")
     assert result.exit_code == 1 and "missing.md" in str(result.exception)
     assert not [one for one in hub.seen if one.method != "GET"]
-
-
