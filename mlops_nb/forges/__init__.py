@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_nb.forges.base import ForgeNotSupported
+from mlops_nb.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mlops_nb.forges.base import Forge
@@ -22,4 +22,14 @@ def connect(context: Context, token: Token | AppKey | None) -> Forge:
         from mlops_nb.forges.github import GitHub
 
         return GitHub(context, token)
-    raise ForgeNotSupported(f"'{context.kind}' is not a forge that we know.")
+    from mlops_nb.forges.tokens import AppKey
+
+    if isinstance(token, AppKey):
+        raise InvalidInput(f"The key of a GitHub App ({token.source}) opens nothing at {context.kind}.", hint="Give a token of that forge.")
+    if context.kind == "gitlab":
+        from mlops_nb.forges.gitlab import GitLab
+
+        return GitLab(context, token)
+    from mlops_nb.forges.bitbucket import Bitbucket
+
+    return Bitbucket(context, token)

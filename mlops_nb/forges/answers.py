@@ -67,6 +67,8 @@ def _said(body: Any, depth: int = 0) -> Iterable[str]:
     elif isinstance(body, dict) and depth < 4:
         if isinstance(body.get("field"), str) and "message" not in body:  # GitHub's validation errors
             yield " ".join(str(body[key]) for key in ("resource", "field", "code") if body.get(key))
+        if {"granted", "required"} <= body.keys():  # Bitbucket's scopes, which `permission_of` reads
+            return
         texts = [key for key in ("message", "error", "error_description", "detail", "errors") if key in body]
         if texts or depth == 0:
             for key in texts:
@@ -163,7 +165,7 @@ def error_of(
         fork_hint: What to do on 403 where the token is one of a fork's run, or None.
         is_read: Whether the request changed nothing.
     """
-    said = message_of(answer)
+    said = message_of(answer).removeprefix(f"{answer.status} ")  # GitLab repeats it
     head = f"{TITLES[kind]} did not {what}: {answer.status}{f' {said}' if said else ''} ({tried})."
     token = f"the token from {source}" if source else "no token"
     if answer.status == 401:
@@ -173,12 +175,17 @@ def error_of(
             else "It was asked without a token."
         )
         return NotAuthenticated(head, hint=hint, status=401)
+    permission = permission_of(answer, kind)
     if answer.status == 403:
-        permission = permission_of(answer, kind)
-        needs = f"It needs the permission {permission}; asked with {token}." if permission else f"It was asked with {token}."
+        needs = (
+            f"It needs the {'' if permission.startswith('scope ') else 'permission '}{permission}; asked with {token}."
+            if permission
+            else f"It was asked with {token}."
+        )
         return PermissionMissing(head, hint=f"{needs} {fork_hint or _grant(kind, source)}", permission=permission)
     if answer.status == 404:
         hint = f"It is not there, or {token} may not see it: {TITLES[kind]} says 'not found' for both."
+        hint += f" It needs the permission {permission}." if permission else ""
         return ForgeNotFound(head, hint=hint, status=404)
     if answer.status in (409, 412):
         return ForgeConflict(head, status=answer.status)

@@ -22,7 +22,8 @@ _MAX_PAYLOAD = 32 << 20
 def read(environment: Mapping[str, str]) -> Run | None:
     """Return what GitHub Actions says, or None where it does not run us."""
     repository = environment.get("GITHUB_REPOSITORY")
-    if not repository:
+    # A codespace has the repository's name as well, but runs no workflow: there git knows the commit.
+    if not repository or not (environment.get("GITHUB_ACTIONS") or environment.get("GITHUB_SHA")):
         return None
     server = environment.get("GITHUB_SERVER_URL") or "https://github.com"
     run_id = environment.get("GITHUB_RUN_ID") or None

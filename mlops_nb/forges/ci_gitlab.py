@@ -26,8 +26,13 @@ def read(environment: Mapping[str, str]) -> Run | None:
         api_url=said.get("CI_API_V4_URL"),
         repository=repository,
         # In a pipeline of merged results CI_COMMIT_SHA is the merge, which is in no branch.
-        commit=said.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or said.get("CI_COMMIT_SHA"),
-        branch=said.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or said.get("CI_COMMIT_BRANCH"),
+        # The "external pull request" is one on GitHub, of whose repository this project is a mirror that runs CI.
+        commit=said.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA")
+        or said.get("CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_SHA")
+        or said.get("CI_COMMIT_SHA"),
+        branch=said.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
+        or said.get("CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_NAME")
+        or said.get("CI_COMMIT_BRANCH"),
         tag=said.get("CI_COMMIT_TAG"),
         base_branch=said.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
         pull_request=_number(said.get("CI_MERGE_REQUEST_IID")) or _open_one(said.get("CI_OPEN_MERGE_REQUESTS", ""), repository),

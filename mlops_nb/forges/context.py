@@ -165,9 +165,12 @@ def find_pull_request(forge: Forge, context: Context) -> PullRequest | None:
         return None
     if context.commit is not None:
         found = forge.pull_requests_of(context.commit)
-        if found:
-            on_branch = [one for one in found if one.source == context.branch]
-            return (on_branch or found)[0]
+        # Another branch's pull request may hold our commit as an older one, and is not ours.
+        ours = [one for one in found if one.source == context.branch] or [
+            one for one in found if one.commit == context.commit or context.branch is None
+        ]
+        if ours:
+            return ours[0]
     if context.branch is None:
         return None
     if context.from_fork and context.head_repository is not None:

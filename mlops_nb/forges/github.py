@@ -24,7 +24,6 @@ from mlops_nb.forges.base import (
     Merge,
     MergeMode,
     NotAuthenticated,
-    OutcomeUnknown,
     PermissionMissing,
     PostedCheck,
     PullRequest,
@@ -38,12 +37,12 @@ from mlops_nb.forges.github_auth import GitHubAuth
 from mlops_nb.forges.github_checks import SUMMARY_CHARACTERS, set_check
 from mlops_nb.forges.github_images import ENDINGS, ImageBranch
 from mlops_nb.forges.github_merging import merge
+from mlops_nb.forges.lost import CLOCK_SKEW_SECONDS, fitting, once, poll, same_comment
 from mlops_nb.forges.tokens import AppKey, Token
 
 COMMENT_CHARACTERS: Final = 65_536
 CANCEL_SECONDS: Final = 120.0
 _POLL_SECONDS = 2.0
-_CLOCK_SKEW_SECONDS = 300.0
 
 
 class GitHub:
@@ -180,20 +179,20 @@ class GitHub:
         """Open a pull request, or return the open one between these branches."""
         sent = {"head": source, "base": target, "title": title, "body": body, "draft": draft}
         what = f"open a pull request from {source} to {target}"
-        for attempt in (1, 2):
-            try:
-                return self._pull_request(self.client.post(f"{self._base}/pulls", sent, what=what))
-            except (RequestRefused, OutcomeUnknown) as error:
-                existing = next(self.pull_requests(source=source, target=target), None)
-                if existing is not None:
-                    return existing
-                if attempt == 2 or not isinstance(error, OutcomeUnknown):
-                    raise
-            except PermissionMissing as error:
-                if "not permitted to create" in error.message:
-                    error.hint = "Allow it in the repository's settings: Actions, General, 'Allow GitHub Actions to create pull requests'."
-                raise
-        raise AssertionError("the second attempt returns or raises")
+
+        def open_one() -> PullRequest | None:
+            return next(self.pull_requests(source=source, target=target), None)
+
+        try:
+            return once(lambda: self._pull_request(self.client.post(f"{self._base}/pulls", sent, what=what)), open_one)
+        except RequestRefused:
+            if (there := open_one()) is not None:
+                return there
+            raise
+        except PermissionMissing as error:
+            if "not permitted to create" in error.message:
+                error.hint = "Allow it in the repository's settings: Actions, General, 'Allow GitHub Actions to create pull requests'."
+            raise
 
     def update_pull_request(self, number: int, *, title: str | None = None, body: str | None = None) -> PullRequest:
         """Change the title or description of a pull request."""
@@ -241,29 +240,18 @@ class GitHub:
 
     def create_comment(self, target: Target, body: str) -> Comment:
         """Add a comment; where the answer is lost, look for it before adding it again."""
-        self._check_length(body)
-        begun = _iso(self.client.clock() - _CLOCK_SKEW_SECONDS)
-        for attempt in (1, 2):
-            try:
-                item = self.client.post(self._comments_path(target), {"body": body}, what=f"add a comment to {target}")
-                return self._comment(item, target)
-            except OutcomeUnknown:
-                me = self.whoami()
-                found = [
-                    one
-                    for one in self.comments(target, since=begun)
-                    if one.author == me and one.created >= begun and _plain(one.body) == _plain(body)
-                ]
-                if found:
-                    return found[-1]
-                if attempt == 2:
-                    raise
-        raise AssertionError("the second attempt returns or raises")
+        sent = {"body": fitting(body, COMMENT_CHARACTERS, TITLES["github"])}
+        path, what, begun = self._comments_path(target), f"add a comment to {target}", self.client.clock()
+        since = datetime.fromtimestamp(begun - CLOCK_SKEW_SECONDS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return once(
+            lambda: self._comment(self.client.post(path, sent, what=what), target),
+            lambda: same_comment(self.comments(target, since=since), self.whoami(), body, begun),
+        )
 
     def update_comment(self, comment: Comment, body: str) -> Comment:
         """Replace the text of a comment."""
-        self._check_length(body)
-        item = self.client.patch(self._comment_path(comment), {"body": body}, what=f"update the comment on {comment.target}")
+        sent = {"body": fitting(body, COMMENT_CHARACTERS, TITLES["github"])}
+        item = self.client.patch(self._comment_path(comment), sent, what=f"update the comment on {comment.target}")
         return self._comment(item, comment.target)
 
     def delete_comment(self, comment: Comment) -> None:
@@ -272,14 +260,6 @@ class GitHub:
             self.client.delete(self._comment_path(comment), what=f"delete the comment on {comment.target}")
         except ForgeNotFound:
             return
-
-    def _check_length(self, body: str) -> None:
-        if len(body) > COMMENT_CHARACTERS:
-            raise RequestRefused(
-                f"The comment has {len(body):,} characters, and {TITLES['github']} takes {COMMENT_CHARACTERS:,}.",
-                hint="Shorten the report, or link to the whole of it.",
-                status=422,
-            )
 
     def set_check(self, check: Check, id: str | None = None) -> PostedCheck:
         """Create a check run, or update the one with this id; annotations go in batches and add to those that are there."""
@@ -297,12 +277,12 @@ class GitHub:
             run = self._cancelled(path, run_id)
         what = f"run {'the failed jobs of ' if failed_only else ''}workflow run {run_id} again"
         verb = "rerun-failed-jobs" if failed_only else "rerun"
-        try:
-            self.client.post(f"{path}/{verb}", what=what)
-        except OutcomeUnknown:
+
+        def begun_again() -> bool | None:
             now = self.client.get(path, what=f"show the workflow run {run_id}")
-            if now.get("run_attempt", 1) == run.get("run_attempt", 1) and now["status"] == "completed":
-                self.client.post(f"{path}/{verb}", what=what)
+            return True if now.get("run_attempt", 1) != run.get("run_attempt", 1) or now["status"] != "completed" else None
+
+        once(lambda: self.client.post(f"{path}/{verb}", what=what), begun_again)
         return str(run["html_url"])
 
     def _cancelled(self, path: str, run_id: str) -> dict[str, Any]:
@@ -311,17 +291,18 @@ class GitHub:
         except RequestRefused as refusal:
             if refusal.status != 409:  # it has come to its end meanwhile
                 raise
-        until = self.client.clock() + CANCEL_SECONDS
-        while True:
-            run = dict(self.client.get(path, what=f"show the workflow run {run_id}"))
-            if run["status"] == "completed":
-                return run
-            if self.client.clock() >= until:
-                raise ForgeUnreachable(
-                    f"The workflow run {run_id} is still {run['status']} {CANCEL_SECONDS:.0f} s after it was cancelled.",
-                    hint=f"Look at {run['html_url']}, and run it again from there when it has ended.",
-                )
-            self.client.sleep(_POLL_SECONDS)
+        run: dict[str, Any] = {}
+
+        def completed() -> dict[str, Any] | None:
+            run.update(self.client.get(path, what=f"show the workflow run {run_id}"))
+            return run if run["status"] == "completed" else None
+
+        if poll(self.client, CANCEL_SECONDS, completed, every=_POLL_SECONDS) is None:
+            raise ForgeUnreachable(
+                f"The workflow run {run_id} is still {run['status']} {CANCEL_SECONDS:.0f} s after it was cancelled.",
+                hint=f"Look at {run['html_url']}, and run it again from there when it has ended.",
+            )
+        return run
 
     def git_credentials(self) -> GitCredentials:
         """Return what git needs to fetch and push over HTTPS."""
@@ -329,14 +310,6 @@ class GitHub:
         if secret is None:
             raise NotAuthenticated("Git needs a token for GitHub, and there is none.", hint="Set GITHUB_TOKEN, or give --token.")
         return GitCredentials(url=f"{self.web_url}.git", username="x-access-token", password=secret)
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _plain(text: str) -> str:
-    return text.replace("\r\n", "\n").strip()
 
 
 def fork_hint(context: Context) -> str | None:

@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
-from mlops_nb.forges.base import Annotation, Check, OutcomeUnknown, PermissionMissing, PostedCheck, RequestRefused
+from mlops_nb.forges.base import Annotation, Check, PermissionMissing, PostedCheck, RequestRefused
 from mlops_nb.forges.client import PER_PAGE, ForgeClient, part
+from mlops_nb.forges.lost import once
 
 SUMMARY_CHARACTERS: Final = 65_535
 ANNOTATIONS_A_CALL: Final = 50
@@ -56,16 +57,12 @@ def _update(client: ForgeClient, base: str, id: str, sent: dict[str, Any], what:
     if not annotations:
         return dict(client.patch(path, sent, what=what))
     before = _annotations(client.get(path, what=what))
-    for attempt in (1, 2):
-        try:
-            return dict(client.send("PATCH", path, what=what, body=sent).json())
-        except OutcomeUnknown:
-            item = dict(client.get(path, what=what))
-            if _annotations(item) >= before + annotations:
-                return item
-            if attempt == 2:
-                raise
-    raise AssertionError("the second attempt returns or raises")
+
+    def arrived() -> dict[str, Any] | None:
+        item = dict(client.get(path, what=what))
+        return item if _annotations(item) >= before + annotations else None
+
+    return once(lambda: dict(client.send("PATCH", path, what=what, body=sent).json()), arrived)
 
 
 def _annotations(item: dict[str, Any]) -> int:
@@ -75,22 +72,18 @@ def _annotations(item: dict[str, Any]) -> int:
 def _create(client: ForgeClient, base: str, check: Check, sent: dict[str, Any], what: str) -> dict[str, Any]:
     """Create a check run with a mark of our own, by which it is found where the answer is lost."""
     mark = uuid.uuid4().hex
-    for attempt in (1, 2):
-        try:
-            return dict(client.post(f"{base}/check-runs", {**sent, "head_sha": check.commit, "external_id": mark}, what=what))
-        except OutcomeUnknown:
-            listed = client.pages(
-                f"{base}/commits/{part(check.commit)}/check-runs",
-                what=f"look for the check '{check.name}'",
-                params={"check_name": check.name, "filter": "all", "per_page": PER_PAGE},
-                items="check_runs",
-            )
-            made = next((item for item in listed if item.get("external_id") == mark), None)
-            if made is not None:
-                return dict(made)
-            if attempt == 2:
-                raise
-    raise AssertionError("the second attempt returns or raises")
+    body = {**sent, "head_sha": check.commit, "external_id": mark}
+
+    def made() -> dict[str, Any] | None:
+        listed = client.pages(
+            f"{base}/commits/{part(check.commit)}/check-runs",
+            what=f"look for the check '{check.name}'",
+            params={"check_name": check.name, "filter": "all", "per_page": PER_PAGE},
+            items="check_runs",
+        )
+        return next((dict(item) for item in listed if item.get("external_id") == mark), None)
+
+    return once(lambda: dict(client.post(f"{base}/check-runs", body, what=what)), made)
 
 
 def _output(check: Check, annotations: Sequence[Annotation]) -> dict[str, Any]:

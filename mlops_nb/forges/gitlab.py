@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from urllib.parse import urlsplit
 
 from mlops_nb.forges import gitlab_merging, gitlab_pipelines
@@ -37,9 +37,9 @@ from mlops_nb.forges.base import (
     PullRequestState,
     Target,
 )
-from mlops_nb.forges.client import PER_PAGE, ForgeClient, part
+from mlops_nb.forges.client import PER_PAGE, ForgeClient, PatienceOptions, part
 from mlops_nb.forges.context import Context
-from mlops_nb.forges.lost import once
+from mlops_nb.forges.lost import fitting, once, same_comment
 from mlops_nb.forges.tokens import Token
 
 IMAGES: Final = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp", "image/svg+xml": "svg"}
@@ -64,19 +64,27 @@ def headers(token: Token | None) -> Callable[[], Mapping[str, str]]:
 
 
 class GitLab:
-    """One project. `Forge` says what the methods do; here is what GitLab does otherwise."""
+    """One project on GitLab. See `base.Forge` for the contract.
+
+    Args:
+        context: Where the project is.
+        token: What to ask with; None asks as nobody, which reads public projects only.
+        patience: Clock, sleep and tell of the client, for `ForgeClient`.
+    """
 
     kind: ForgeKind = "gitlab"
     limits = LIMITS
 
-    def __init__(self, client: ForgeClient, context: Context, token: Token | None) -> None:
+    def __init__(self, context: Context, token: Token | None, **patience: Unpack[PatienceOptions]) -> None:
         self.repository = context.repository
         self.web_url = f"{context.server_url}/{context.repository}"
-        self._client, self._context, self._token = client, context, token
+        source = token.source if token else None
+        self.client = ForgeClient("gitlab", context.api_url, headers(token), source=source, fork_hint=fork_hint(context), **patience)
+        self._token = token
         self._project = f"projects/{part(context.repository)}"
         self._me: str | None = None
         self._published: dict[str, str] = {}
-        self._statuses = gitlab_pipelines.Statuses(client, context, self._project, self.web_url)
+        self._statuses = gitlab_pipelines.Statuses(self.client, context, self._project, self.web_url)
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
@@ -99,11 +107,11 @@ class GitLab:
         if self._me is None:
             what = "tell whose token it is"
             with self._explained(what):
-                self._me = str(self._client.get("user", what=what)["username"])
+                self._me = str(self.client.get("user", what=what)["username"])
         return self._me
 
     def default_branch(self) -> str:
-        found = self._client.get(self._project, what=f"show the project {self.repository}")
+        found = self.client.get(self._project, what=f"show the project {self.repository}")
         branch = found.get("default_branch")
         if not branch:
             raise ForgeNotFound(f"The project {self.repository} has no default branch: it is empty.", hint="Push a first commit.")
@@ -111,9 +119,9 @@ class GitLab:
 
     def branch_commit(self, branch: str) -> str | None:
         try:
-            found = self._client.get(f"{self._project}/repository/branches/{part(branch)}", what=f"show the branch {branch}")
+            found = self.client.get(f"{self._project}/repository/branches/{part(branch)}", what=f"show the branch {branch}")
         except ForgeNotFound as error:
-            if "Branch" not in error.message.split("(")[0].split(":")[-1]:
+            if "404 Branch Not Found" not in error.message:
                 raise
             return None
         return str(found["commit"]["id"])
@@ -124,7 +132,7 @@ class GitLab:
     # Merge requests
 
     def pull_request(self, number: int) -> PullRequest:
-        found = self._client.get(f"{self._project}/merge_requests/{number}", what=f"show the merge request !{number}")
+        found = self.client.get(f"{self._project}/merge_requests/{number}", what=f"show the merge request !{number}")
         return _merge_request(found)
 
     def pull_requests(
@@ -134,7 +142,7 @@ class GitLab:
         of_fork = source is not None and ":" in source
         branch = source.rpartition(":")[2] if source is not None else None
         params = {"state": _STATES[state], "source_branch": branch, "target_branch": target, "per_page": PER_PAGE}
-        for found in self._client.pages(f"{self._project}/merge_requests", what="list merge requests", params=params):
+        for found in self.client.pages(f"{self._project}/merge_requests", what="list merge requests", params=params):
             one = _merge_request(found)
             if source is None or one.from_fork == of_fork:
                 yield one
@@ -143,9 +151,9 @@ class GitLab:
         path = f"{self._project}/repository/commits/{part(commit)}/merge_requests"
         what = f"list the merge requests of commit {commit[:12]}"
         try:
-            found = [_merge_request(one) for one in self._client.pages(path, what=what, params={"state": "opened", "per_page": PER_PAGE})]
+            found = [_merge_request(one) for one in self.client.pages(path, what=what, params={"state": "opened", "per_page": PER_PAGE})]
         except ForgeNotFound as error:
-            if "Commit" not in error.message:
+            if "404 Commit Not Found" not in error.message:
                 raise
             return []  # the merge of a merged-results pipeline, or a commit that was not pushed
         return sorted((one for one in found if one.open), key=lambda one: one.commit != commit)
@@ -157,7 +165,7 @@ class GitLab:
 
         def create() -> PullRequest:
             with self._explained(what):
-                return _merge_request(self._client.post(f"{self._project}/merge_requests", sent, what=what))
+                return _merge_request(self.client.post(f"{self._project}/merge_requests", sent, what=what))
 
         def find() -> PullRequest | None:
             return next((one for one in self.pull_requests(source=source, target=target) if not one.from_fork), None)
@@ -175,7 +183,7 @@ class GitLab:
         what = f"change the merge request !{number}"
         with self._explained(what):
             changed = {name: value for name, value in sent.items() if value is not None}
-            return _merge_request(self._client.put(f"{self._project}/merge_requests/{number}", changed, what=what))
+            return _merge_request(self.client.put(f"{self._project}/merge_requests/{number}", changed, what=what))
 
     def merge_pull_request(
         self, number: int, *, mode: MergeMode = "merge", when_checks_pass: bool = True, message: str | None = None
@@ -185,8 +193,9 @@ class GitLab:
         Waits while GitLab makes up its mind whether the merge request can be merged at all, which it refuses to answer in
         the first seconds. `rebase` rebases first; whether a merge commit follows is a setting of the project.
         """
-        with self._explained(f"merge the merge request !{number}"):
-            return gitlab_merging.merge(self._client, self._project, number, mode=mode, when_checks_pass=when_checks_pass, message=message)
+        return gitlab_merging.merge(
+            self.client, self._project, number, self._explained, mode=mode, when_checks_pass=when_checks_pass, message=message
+        )
 
     # Comments
 
@@ -194,40 +203,36 @@ class GitLab:
         """Iterate over what people and bots wrote; GitLab's own notes on what happened are left out."""
         path, what = self._notes(target), f"list the comments of {target}"
         if target.kind == "commit":
-            for discussion in self._client.pages(path, what=what, params={"per_page": PER_PAGE}):
+            for discussion in self.client.pages(path, what=what, params={"per_page": PER_PAGE}):
                 yield from (self._comment(note, target, discussion["id"]) for note in discussion["notes"] if not note["system"])
             return
         params = {"sort": "asc", "order_by": "created_at", "per_page": PER_PAGE}
-        for note in self._client.pages(path, what=what, params=params):
+        for note in self.client.pages(path, what=what, params=params):
             if not note["system"]:
                 yield self._comment(note, target)
 
     def create_comment(self, target: Target, body: str) -> Comment:
-        what = f"add a comment to {target}"
+        what, sent = f"add a comment to {target}", {"body": fitting(body, LIMITS.comment_characters, "GitLab")}
+        begun = self.client.clock()
 
         def create() -> Comment:
             with self._explained(what):
-                made = self._client.post(self._notes(target), {"body": body}, what=what)
+                made = self.client.post(self._notes(target), sent, what=what)
             return self._comment(made["notes"][0], target, made["id"]) if target.kind == "commit" else self._comment(made, target)
 
-        def find() -> Comment | None:
-            me = self.whoami()
-            same = [one for one in self.comments(target) if one.author == me and one.body.strip() == body.strip()]
-            return same[-1] if same else None
-
-        return once(create, find)
+        return once(create, lambda: same_comment(self.comments(target), self.whoami(), body, begun))
 
     def update_comment(self, comment: Comment, body: str) -> Comment:
-        what = f"change a comment of {comment.target}"
+        what, sent = f"change a comment of {comment.target}", {"body": fitting(body, LIMITS.comment_characters, "GitLab")}
         with self._explained(what):
-            changed = self._client.put(self._note(comment), {"body": body}, what=what)
+            changed = self.client.put(self._note(comment), sent, what=what)
         return self._comment(changed, comment.target, comment.id.rpartition("/")[0])
 
     def delete_comment(self, comment: Comment) -> None:
         what = f"delete a comment of {comment.target}"
         try:
             with self._explained(what):
-                self._client.delete(self._note(comment), what=what)
+                self.client.delete(self._note(comment), what=what)
         except ForgeNotFound:
             return  # gone already
 
@@ -277,20 +282,30 @@ class GitLab:
             form = {"file": (f"mlops-{digest[:32]}.{suffix}", file.content, file.mime)}
             what = f"upload {file.name}"
             with self._explained(what):
-                answer = self._client.send("POST", f"{self._project}/uploads", what=what, files=form, repeatable=True)
+                answer = self.client.send("POST", f"{self._project}/uploads", what=what, files=form, repeatable=True)
             self._published[digest] = str(answer.json()["url"])
         return self._published[digest]
 
     def rerun(self, run_id: str, *, failed_only: bool = True) -> str:
         """Retry the failed jobs of a pipeline, or start a new pipeline at the same ref; a running one is cancelled first."""
         with self._explained(f"run the pipeline {run_id} again"):
-            return gitlab_pipelines.rerun(self._client, self._project, run_id, failed_only=failed_only)
+            return gitlab_pipelines.rerun(self.client, self._project, run_id, failed_only=failed_only)
 
     def git_credentials(self) -> GitCredentials:
         if self._token is None:
             raise NotAuthenticated(f"There is no token to push to {self.web_url} with.", hint="Set GITLAB_TOKEN.")
         user = {"gitlab-job": "gitlab-ci-token", "gitlab-deploy": self._token.user or "gitlab-deploy-token"}.get(self._token.kind, "oauth2")
         return GitCredentials(url=f"{self.web_url}.git", username=user, password=self._token.secret.reveal())
+
+
+def fork_hint(context: Context) -> str | None:
+    """Return what to do about a 403 in a fork's pipeline, which does not get the project's variables; or None."""
+    if not context.from_fork:
+        return None
+    return (
+        "The merge request comes from a fork, whose pipelines get no token of this project: start the pipeline in this "
+        "project (merge request, Pipelines, 'Run pipeline') after a look at the changes, as `mlops-nb ci init` describes it."
+    )
 
 
 def _merge_request(found: Mapping[str, Any]) -> PullRequest:

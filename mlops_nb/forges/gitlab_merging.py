@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from mlops_nb.forges.base import ForgeConflict, ForgeError, Merge, MergeMode, NotAuthenticated, PermissionMissing, RequestRefused
@@ -34,8 +35,13 @@ _WHY: Final = {
 }
 
 
-def merge(client: ForgeClient, project: str, number: int, *, mode: MergeMode, when_checks_pass: bool, message: str | None) -> Merge:
-    """Merge a merge request; see `GitLab.merge_pull_request`."""
+Explained = Callable[[str], AbstractContextManager[None]]
+
+
+def merge(
+    client: ForgeClient, project: str, number: int, explained: Explained, *, mode: MergeMode, when_checks_pass: bool, message: str | None
+) -> Merge:
+    """Merge a merge request; see `GitLab.merge_pull_request`. `explained` says what a job token may not do."""
     path = f"{project}/merge_requests/{number}"
     found = _settled(client, path, number)
     if found["state"] == "merged":
@@ -43,7 +49,7 @@ def merge(client: ForgeClient, project: str, number: int, *, mode: MergeMode, wh
     if found["state"] != "opened":
         raise RequestRefused(f"The merge request !{number} is {found['state']} and cannot be merged.", hint="Reopen it first.")
     if mode == "rebase":
-        _rebase(client, path, number)
+        _rebase(client, path, number, explained)
         found = _settled(client, path, number)
     reason = _after_rebase(client, project) if mode == "rebase" else None
     if when_checks_pass and not found.get("head_pipeline"):
@@ -57,7 +63,7 @@ def merge(client: ForgeClient, project: str, number: int, *, mode: MergeMode, wh
         sent |= {"auto_merge": True, "merge_when_pipeline_succeeds": True}
     if message is not None:
         sent["squash_commit_message" if mode == "squash" else "merge_commit_message"] = message
-    answer = _accepted(client, path, number, {name: value for name, value in sent.items() if value is not None})
+    answer = _accepted(client, path, number, explained, {name: value for name, value in sent.items() if value is not None})
     return Merge(state="merged" if answer["state"] == "merged" else "scheduled", mode=mode, reason=reason)
 
 
@@ -86,8 +92,10 @@ def _status(found: Mapping[str, Any]) -> str:
     return str(found.get("detailed_merge_status") or found.get("merge_status") or "")
 
 
-def _rebase(client: ForgeClient, path: str, number: int) -> None:
-    client.put(f"{path}/rebase", {}, what=f"rebase the merge request !{number}")
+def _rebase(client: ForgeClient, path: str, number: int, explained: Explained) -> None:
+    what = f"rebase the merge request !{number}"
+    with explained(what):
+        client.put(f"{path}/rebase", {}, what=what)
 
     def done() -> dict[str, Any] | None:
         found = _get(client, path, number, include_rebase_in_progress="true")
@@ -105,13 +113,15 @@ def _after_rebase(client: ForgeClient, project: str) -> str | None:
     return "it was rebased, and the project's settings ask for a merge commit all the same" if method == "merge" else None
 
 
-def _accepted(client: ForgeClient, path: str, number: int, sent: Mapping[str, Any]) -> dict[str, Any]:
+def _accepted(client: ForgeClient, path: str, number: int, explained: Explained, sent: Mapping[str, Any]) -> dict[str, Any]:
     """Send the merge until it is taken; GitLab says 405 while it makes up its mind, and after a merge whose answer was lost."""
     refusal: list[ForgeError] = []
+    what = f"merge the merge request !{number}"
 
     def step() -> dict[str, Any] | None:
         try:
-            answer: dict[str, Any] = client.put(f"{path}/merge", sent, what=f"merge the merge request !{number}")
+            with explained(what):
+                answer: dict[str, Any] = client.put(f"{path}/merge", sent, what=what)
         except NotAuthenticated as error:
             raise PermissionMissing(
                 f"GitLab did not merge !{number}: the token's account may not push to the target branch.",
@@ -126,8 +136,8 @@ def _accepted(client: ForgeClient, path: str, number: int, sent: Mapping[str, An
             if found["state"] == "merged" or found.get("merge_when_pipeline_succeeds"):
                 return found
             if error.status != 405 or _status(found) not in (*_UNDECIDED, "mergeable", "can_be_merged"):
-                why = _WHY.get(_status(found), _status(found).replace("_", " ") or "it has conflicts")
-                raise type(error)(f"GitLab did not merge !{number}: {why}.", hint=str(found["web_url"]), status=error.status) from error
+                why = _WHY.get(_status(found), "it has conflicts, or its source branch has just moved")
+                raise type(error)(f"GitLab did not merge !{number}: {why}.", hint=f"See {found['web_url']}", status=error.status) from error
             refusal[:] = [error]
             return None
         return answer

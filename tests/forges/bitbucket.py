@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import html
 import re
+import time
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from tests.forges.bitbucket_records import SCOPES, Account, Comment, Pipeline, PullRequest
 from tests.forges.contract import contract
+from tests.forges.git_http import serve
 from tests.forges.git_repository import GitRepository
 from tests.forges.merging import CannotMerge, merge, rebase
 from tests.forges.multipart import uploaded
@@ -26,6 +30,7 @@ def refused(message: str, status: int, **detail: Any) -> Reply:
     return Reply({"type": "error", "error": {"message": message, **({"detail": detail} if detail else {})}}, status)
 
 
+@cache
 def rendered(raw: str) -> str:
     """Return the HTML of a comment, with raw HTML as text as Bitbucket shows it."""
     import markdown
@@ -98,13 +103,21 @@ class LoopbackBitbucket(LoopbackForge):
         return Reply(body)
 
     def user(self, name: str) -> dict[str, Any]:
-        return {"type": "user", "uuid": Account(name).uuid, "display_name": name.title(), "nickname": name}
+        """Return an account as comments have it: people, and the accounts of access tokens, which have no nickname."""
+        shown = {"uuid": Account(name).uuid, "display_name": name.title()}
+        if any(account.name == name and account.email is None for account in self.accounts.values()):
+            return {"type": "app_user", "kind": "repository_access_token", **shown}
+        return {"type": "user", "nickname": name, **shown}
 
     def html_url(self, path: str) -> dict[str, Any]:
         return {"html": {"href": f"{self.origin}/{self.full_name}{path}"}}
 
     def other(self, request: Request) -> Reply:
-        """Show a download to whoever is signed in, as the web site does."""
+        """Speak git, and show a download to whoever is signed in, as the web site does."""
+        writers = {token: any("repository" in one and "write" in one for one in who.scopes) for token, who in self.accounts.items()}
+        answer = serve(self.git, request, f"/{self.full_name}.git", writers)
+        if answer is not None:
+            return answer
         name = request.path.removeprefix(f"/{self.full_name}/downloads/")
         if name in self.downloads:
             return Reply(self.downloads[name], headers={"Content-Type": "application/octet-stream"})
@@ -127,12 +140,27 @@ class LoopbackBitbucket(LoopbackForge):
         }
         return Reply(shown)
 
-    @route("GET", "/repositories/{workspace}/{repo}/refs/branches/{name}")
-    def branch(self, request: Request) -> Reply:
-        commit = self.git.resolve(f"refs/heads/{request.params['name']}")
-        if commit is None:
-            return refused(f"Branch {request.params['name']} not found", 404)
-        return Reply({"type": "branch", "name": request.params["name"], "target": {"type": "commit", "hash": commit}})
+    @route("GET", "/repositories/{workspace}/{repo}/refs/branches")
+    def branches(self, request: Request) -> Reply:
+        wanted = self.wanted(request).get("name")
+        lines = self.git.git("for-each-ref", "--format=%(objectname) %(refname:strip=2)", "refs/heads").splitlines()
+        found = [line.split(" ", 1) for line in lines if not wanted or line.split(" ", 1)[1] in wanted]
+        return self.paged(request, [{"type": "branch", "name": name, "target": {"type": "commit", "hash": sha}} for sha, name in found])
+
+    @route("GET", "/repositories/{workspace}/{repo}/commit/{commit}")
+    def commit(self, request: Request) -> Reply:
+        return Reply({"type": "commit", "hash": self.place(request)[1]})
+
+    def wanted(self, request: Request) -> dict[str, list[str]]:
+        """Read the query language, as far as it is in use: `a = "b" AND (c = "d" OR c = "e")`."""
+        wanted: dict[str, list[str]] = {}
+        for group in request.one("q").split(" AND ") if request.one("q") else ():
+            for clause in group.strip("()").split(" OR "):
+                match = re.fullmatch(r'([a-z.]+) = "((?:[^"\\]|\\.)*)"', clause)
+                if match is None:
+                    raise refused(f"Invalid query: {clause}", 400)
+                wanted.setdefault(match[1], []).append(re.sub(r"\\(.)", r"\1", match[2]))
+        return wanted
 
     # Pull requests
 
@@ -183,14 +211,11 @@ class LoopbackBitbucket(LoopbackForge):
 
     @route("GET", "/repositories/{workspace}/{repo}/pullrequests")
     def list_pull_requests(self, request: Request) -> Reply:
-        chosen = list(reversed(self.pull_requests.values()))
-        states = request.query.get("state", ["OPEN"])
-        for clause in request.one("q").split(" AND ") if request.one("q") else ():
-            match = re.fullmatch(r'(source|destination)\.branch\.name = "((?:[^"\\]|\\.)*)"', clause)
-            if match is None:
-                return refused(f"Invalid query: {clause}", 400)
-            wanted = re.sub(r"\\(.)", r"\1", match[2])
-            chosen = [one for one in chosen if (one.source if match[1] == "source" else one.target) == wanted]
+        wanted, chosen = self.wanted(request), list(reversed(self.pull_requests.values()))
+        for name, of in (("source.branch.name", "source"), ("destination.branch.name", "target")):
+            if name in wanted:
+                chosen = [one for one in chosen if getattr(one, of) in wanted[name]]
+        states = wanted.get("state") or request.query.get("state", ["OPEN"])
         return self.paged(request, [self.shown(one) for one in chosen if one.state in states], most=50)
 
     @route("POST", "/repositories/{workspace}/{repo}/pullrequests")
@@ -260,7 +285,7 @@ class LoopbackBitbucket(LoopbackForge):
         return "pullrequest", str(self.find(request).id)
 
     def add_comment(self, kind: str, ref: str, raw: str, author: str = "ada", *, deleted: bool = False) -> Comment:
-        made = Comment(self.number(), (kind, ref), raw, author, deleted, len(self.comments))
+        made = Comment(self.number(), (kind, ref), raw, author, deleted, time.time(), time.time())
         self.comments.append(made)
         return made
 
@@ -268,7 +293,7 @@ class LoopbackBitbucket(LoopbackForge):
         kind, ref = one.place
         path = {"pullrequest": f"/pull-requests/{ref}", "issue": f"/issues/{ref}", "commit": f"/commits/{ref}"}[kind]
         raw = "" if one.deleted else one.raw
-        times = (f"2026-11-01T{t // 3600 % 24:02}:{t // 60 % 60:02}:{t % 60:02}.000000+00:00" for t in (one.time, one.updated or one.time))
+        times = (datetime.fromtimestamp(seconds, UTC).isoformat() for seconds in (one.time, one.updated))
         shown = {
             "type": f"{kind}_comment",
             "id": one.id,
@@ -285,7 +310,8 @@ class LoopbackBitbucket(LoopbackForge):
     @route("GET", "/repositories/{workspace}/{repo}/commit/{commit}/comments")
     def list_comments(self, request: Request) -> Reply:
         place = self.place(request)
-        return self.paged(request, [self.shown_comment(one) for one in self.comments if one.place == place])
+        found = [one for one in self.comments if one.place == place and not (one.deleted and place[0] == "issue")]
+        return self.paged(request, [self.shown_comment(one) for one in found])
 
     def raw(self, request: Request) -> str:
         raw = str(request.json()["content"]["raw"])
@@ -313,7 +339,7 @@ class LoopbackBitbucket(LoopbackForge):
     @route("PUT", "/repositories/{workspace}/{repo}/commit/{commit}/comments/{comment_id}")
     def update_comment(self, request: Request) -> Reply:
         one = self.own_comment(request)
-        one.raw, one.updated = self.raw(request), self.number()
+        one.raw, one.updated = self.raw(request), time.time()
         return Reply(self.shown_comment(one))
 
     @route("DELETE", "/repositories/{workspace}/{repo}/pullrequests/{number}/comments/{comment_id}")

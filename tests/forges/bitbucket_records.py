@@ -14,6 +14,7 @@ SCOPES = [
     ("/repositories", ("read:repository:bitbucket", "repository"), ("write:repository:bitbucket", "repository:write")),
 ]
 EVERY = tuple(scope for _, reading, writing in SCOPES for scope in (reading[1], writing[1]))
+EVERY_OF_USERS = tuple(scope for _, reading, writing in SCOPES for scope in (reading[0], writing[0]))
 
 
 @dataclass
@@ -51,8 +52,8 @@ class Comment:
     raw: str
     author: str
     deleted: bool = False
-    time: int = 0
-    updated: int | None = None
+    time: float = 0
+    updated: float = 0
 
 
 @dataclass

@@ -12,6 +12,7 @@ a conclusion, when auto-merge is refused.
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class LoopbackGitHub(Pulls, Apps):
                 merge = self.git.git("commit-tree", f"{one.head}^{{tree}}", "-p", sha, "-p", one.head, "-m", f"Merge {one.head} into {sha}")
                 variables = {"GITHUB_REF": f"refs/pull/{pull}/merge", "GITHUB_SHA": merge}
             variables |= {"GITHUB_HEAD_REF": one.source, "GITHUB_BASE_REF": one.target}
-        path = folder / f"event-{self.number()}.json"
+        path = folder / f"event-{secrets.token_hex(4)}.json"
         path.write_text(json.dumps(payload), encoding="utf-8")
         return variables | {
             "CI": "true",
@@ -171,7 +172,7 @@ class LoopbackGitHub(Pulls, Apps):
             return message("Requires authentication", 401)
         if account.is_app:
             return message("Resource not accessible by integration", 403)
-        return Reply(filled("github", "public-user", login=account.login))
+        return Reply(filled("github", "public-user", login=account.login, user_view_type="public"))
 
     @route("GET", REPO)
     def get_repository(self, request: Request) -> Reply:
@@ -257,8 +258,12 @@ class LoopbackGitHub(Pulls, Apps):
         id = 2000 + self.number()
         item = filled("github", "check-run", id=id, head_sha=self.known_commit(sent["head_sha"]), html_url=f"{self.web_url}/runs/{id}")
         self.annotations[id] = []
-        self._apply(item, sent)
         self.checks[id] = item
+        try:
+            self._apply(item, sent)
+        except Reply:
+            del self.checks[id]
+            raise
         return Reply(item, 201)
 
     @route("GET", REPO + "/check-runs/{check_run_id}")

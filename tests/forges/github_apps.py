@@ -10,7 +10,7 @@ import jwt
 
 from tests.forges.filling import filled
 from tests.forges.github_git import REPO, GitData
-from tests.forges.github_state import Account, message, not_found
+from tests.forges.github_state import Account, message, not_found, user
 from tests.forges.server import Reply, Request, route
 
 
@@ -35,7 +35,7 @@ class Apps(GitData):
     @route("GET", REPO + "/installation")
     def get_installation(self, request: Request) -> Reply:
         app = self._app(request)
-        return Reply(filled("github", "installation", id=int(app) * 10, app_id=int(app)))
+        return Reply(filled("github", "installation", id=int(app) * 10, app_id=int(app), account=user("acme")))
 
     @route("POST", "/app/installations/{installation_id}/access_tokens")
     def create_installation_token(self, request: Request) -> Reply:

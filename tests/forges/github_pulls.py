@@ -137,6 +137,8 @@ class Pulls(GitData):
         # The real one finds none for commits of forks.
         own = [pull for pull in self.pulls.values() if pull.head_repository == self.repository]
         found = [pull for pull in own if self.git.git("merge-base", self._head(pull), sha) == sha]
+        if self.git.contains(self.git.default_branch, sha):
+            found = [pull for pull in found if pull.merged_at]
         return paged(request, self.url, [self.pull_item(pull, "pull-request-simple") for pull in found])
 
     # Merging

@@ -8,20 +8,23 @@ refused while there is no pipeline.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.forges.contract import contract
+from tests.forges.git_http import serve
 from tests.forges.git_repository import GitRepository
 from tests.forges.gitlab_records import JOB_TOKEN_MAY, NEEDS_DEVELOPER, PROJECT_ID, ROLES, Account, MergeRequest, Note, Pipeline
-from tests.forges.merging import CannotMerge, merge, rebase
+from tests.forges.merging import CannotMerge, has_conflicts, merge, rebase
 from tests.forges.multipart import uploaded
 from tests.forges.server import LoopbackForge, Reply, Request, route
 
 
-def _time(tick: int) -> str:
-    return f"2026-11-01T{tick // 3600 % 24:02}:{tick // 60 % 60:02}:{tick % 60:02}.000Z"
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class LoopbackGitLab(LoopbackForge):
@@ -66,6 +69,10 @@ class LoopbackGitLab(LoopbackForge):
         writes = request.method != "GET" and any(part in request.template for part in NEEDS_DEVELOPER)
         if writes and ROLES.index(account.role) < ROLES.index("developer"):
             raise Reply({"message": "403 Forbidden"}, 403)
+
+    def other(self, request: Request) -> Reply:
+        writers = {token: ROLES.index(one.role) >= ROLES.index("developer") and not one.job for token, one in self.accounts.items()}
+        return serve(self.git, request, f"{self.root}/{self.path}.git", writers) or super().other(request)
 
     def paged(self, request: Request, items: Sequence[Any]) -> Reply:
         page, size = int(request.one("page", "1")), min(int(request.one("per_page", "20")), 100)
@@ -114,9 +121,7 @@ class LoopbackGitLab(LoopbackForge):
     # Merge requests
 
     def open_merge_request(self, source: str, target: str = "main", title: str = "A change", **more: Any) -> MergeRequest:
-        made = MergeRequest(
-            len(self.merge_requests) + 1, source, target, title, more.pop("description", ""), more.pop("author", "ada"), **more
-        )
+        made = MergeRequest(len(self.merge_requests) + 1, source, target, title, **more)
         self.merge_requests[made.iid] = made
         return made
 
@@ -124,8 +129,8 @@ class LoopbackGitLab(LoopbackForge):
         return request.fork_commit or self.git.resolve(f"refs/heads/{request.source}")
 
     def head_pipeline(self, request: MergeRequest) -> Pipeline | None:
-        newest_first = sorted(self.pipelines.values(), key=lambda one: -one.id)
-        return next((one for one in newest_first if one.sha == self.head(request)), None)
+        head = self.head(request) if self.pipelines else None
+        return next((one for one in sorted(self.pipelines.values(), key=lambda one: -one.id) if one.sha == head), None)
 
     def shown(self, one: MergeRequest) -> dict[str, Any]:
         pipeline = self.head_pipeline(one)
@@ -200,6 +205,8 @@ class LoopbackGitLab(LoopbackForge):
     def one_merge_request(self, request: Request) -> Reply:
         one = self.find(request)
         shown = self.shown(one)
+        if shown["detailed_merge_status"] == "mergeable" and has_conflicts(self.git, one.source, one.target):
+            shown["detailed_merge_status"] = "conflict"
         if request.one("include_rebase_in_progress") == "true":
             shown["rebase_in_progress"] = one.rebasing > 0
             one.rebasing = max(0, one.rebasing - 1)
@@ -268,7 +275,7 @@ class LoopbackGitLab(LoopbackForge):
     def add_note(self, kind: str, ref: str, body: str, author: str = "ada", *, system: bool = False) -> Note:
         number = self.number()
         discussion = hashlib.sha1(str(number).encode(), usedforsecurity=False).hexdigest()
-        made = Note(number, body, author, (kind, ref), system, discussion, len(self.notes), len(self.notes))
+        made = Note(number, body, author, (kind, ref), system, discussion, time.time(), time.time())
         self.notes.append(made)
         return made
 
@@ -343,7 +350,7 @@ class LoopbackGitLab(LoopbackForge):
     @route("PUT", "/projects/{id}/repository/commits/{sha}/discussions/{discussion_id}/notes/{note_id}")
     def update_note(self, request: Request) -> Reply:
         note = self.own_note(request)
-        note.body, note.updated = self.body(request), self.number()
+        note.body, note.updated = self.body(request), time.time()
         return Reply(self.shown_note(note))
 
     @route("DELETE", "/projects/{id}/merge_requests/{iid}/notes/{note_id}")
@@ -421,11 +428,21 @@ class LoopbackGitLab(LoopbackForge):
         elif one.status == "canceling":
             one.polls_until_stopped -= 1
             one.status = "canceling" if one.polls_until_stopped > 0 else "canceled"
-        shown = {
-            "id": one.id,
-            "status": one.status,
-            "ref": one.ref,
-            "sha": one.sha,
-            "web_url": f"{self.web}/{self.path}/-/pipelines/{one.id}",
-        }
-        return Reply(shown, 201 if verb == "retry" else 200)
+        return Reply(self.shown_pipeline(one), 201 if verb == "retry" else 200)
+
+    def shown_pipeline(self, one: Pipeline) -> dict[str, Any]:
+        url = f"{self.web}/{self.path}/-/pipelines/{one.id}"
+        return {"id": one.id, "status": one.status, "ref": one.ref, "sha": one.sha, "web_url": url}
+
+    @route("POST", "/projects/{id}/pipeline")
+    def new_pipeline(self, request: Request) -> Reply:
+        ref = request.json()["ref"]
+        sha = self.git.resolve(f"refs/heads/{ref}")
+        if sha is None:
+            return Reply({"message": {"base": ["Reference not found"]}}, 400)
+        return Reply(self.shown_pipeline(self.add_pipeline(sha, ref, "created")), 201)
+
+    @route("POST", "/projects/{id}/merge_requests/{iid}/pipelines")
+    def new_merge_request_pipeline(self, request: Request) -> Reply:
+        one = self.find(request)
+        return Reply(self.shown_pipeline(self.add_pipeline(str(self.head(one)), f"refs/merge-requests/{one.iid}/head", "created")))

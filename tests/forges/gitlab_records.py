@@ -54,8 +54,8 @@ class Note:
     noteable: tuple[str, str]
     system: bool = False
     discussion: str = ""
-    time: int = 0
-    updated: int = 0
+    time: float = 0
+    updated: float = 0
 
 
 @dataclass

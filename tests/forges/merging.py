@@ -49,3 +49,12 @@ def rebase(git: GitRepository, source: str, target: str) -> str:
         onto = git.git("commit-tree", tree, "-p", onto, "-m", git.git("log", "-1", "--format=%B", commit))
     git.git("update-ref", f"refs/heads/{source}", onto)
     return onto
+
+
+def has_conflicts(git: GitRepository, source: str, target: str) -> bool:
+    """Tell whether `source` cannot be merged into `target` without a person."""
+    head, onto = git.resolve(f"refs/heads/{source}"), git.resolve(f"refs/heads/{target}")
+    try:
+        return bool(head and onto and not _tree(git, onto, head))
+    except CannotMerge:
+        return True

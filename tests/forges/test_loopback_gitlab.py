@@ -1,4 +1,4 @@
-"""The loopback GitLab is one: an independent client agrees with it."""
+"""The loopback GitLab is one, as an independent client agrees; and the written contracts hold those who break them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from pathlib import Path
 
 import gitlab as python_gitlab
 import pytest
+import requests
+import yaml
+from openapi_core import OpenAPI
 
+from tests.forges.contract import CONTRACTS
 from tests.forges.gitlab import LoopbackGitLab
+from tests.forges.worlds import GOOD, WORLDS
 
 
 @pytest.fixture
@@ -73,3 +78,22 @@ def test_a_rebase_moves_the_branch_onto_the_target_before_the_merge(forge: Loopb
     client.projects.get("group/sub/project").mergerequests.get(1).rebase()
     assert forge.git.git("merge-base", "main", "change") == newer
     assert forge.git.read("change", "b.txt") == b"2"
+
+
+@pytest.mark.parametrize("name", ["gitlab", "bitbucket"])
+def test_the_written_contracts_are_openapi(name: str) -> None:
+    OpenAPI.from_dict(yaml.safe_load((CONTRACTS / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", ["gitlab", "bitbucket"])
+def test_what_the_documentation_does_not_have_is_a_violation(tmp_path: Path, name: str) -> None:
+    world = WORLDS[name](tmp_path)
+    path = {
+        "gitlab": f"/projects/group%2Fsub%2Fproject/merge_requests/{world.open()}/notes",
+        "bitbucket": "/repositories/team/project/pullrequests/1/comments",
+    }[name]
+    body = {"gitlab": {"body": "x", "colour": "red"}, "bitbucket": {"content": {"raw": "x"}, "colour": "red"}}[name]
+    answer = requests.post(world.server.url + path, json=body, headers={"Authorization": f"Bearer {GOOD}"}, timeout=10)
+    assert answer.status_code == 201
+    with pytest.raises(AssertionError, match="colour"):
+        world.server.close()
