@@ -138,7 +138,8 @@ def test_a_report_shows_its_images_from_the_repository_and_links_stay(hub: Loopb
     number = hub.open_pull("topic").number
     (work / "roc.png").write_bytes(PNG)
     data = base64.b64encode(PNG + b"2").decode()
-    text = f"![roc](roc.png) [data](roc.png) ![](/etc/hostname) ![](../x.png) - [x] a & b <img src='roc.png'> ![](data:image/png;base64,{data})\n"
+    text = "![roc](roc.png) [data](roc.png) ![](/etc/hostname) ![](../x.png) - [x] a & b <img src='roc.png'> "
+    text += f"![](data:image/png;base64,{data})\n"
     (work / "report.md").write_text(text)
     result = step_at("pull_request", number)("comment", "create", "report.md")
     assert result.exit_code == 0, result.output
@@ -196,7 +197,7 @@ def test_images_may_go_to_a_bucket_of_ones_own(
     hub: LoopbackGitHub,
     work: Path,
     step_at: StepAt,
-    s3: S3Server,
+    s3: S3Server,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     number = hub.open_pull("topic").number
