@@ -97,11 +97,11 @@ def _class_or_choice(rest: str) -> tuple[str, int] | None:
     return f"(?:{'|'.join(_translated(part) for part in inner.split(','))})", end + 1
 
 
-def commit_of(git: Git, paths: Sequence[bytes], *, base: str, message: str, identity: Identity) -> str | None:
+def commit_of(git: Git, paths: Sequence[bytes], *, base: str, message: str, identity: Identity, own: Sequence[bytes] = ()) -> str | None:
     """Make a commit of these paths, as they are in the working tree, on top of `base`; None: `base` has all of it already.
 
     HEAD, the index and the working tree stay as they are. Where `base` is not HEAD, what the paths changed since HEAD is
-    merged into it.
+    merged into it; the paths of `own`, which only we have written in `base`, are replaced instead.
 
     Raises:
         GitError: If git fails, or what `base` changed does not fit together with it.
@@ -112,19 +112,19 @@ def commit_of(git: Git, paths: Sequence[bytes], *, base: str, message: str, iden
         git("update-index", "--add", "--remove", "-z", "--stdin", index=index, stdin=b"".join(path + b"\0" for path in paths))
         tree = git("write-tree", index=index)
     if git("rev-parse", f"{base}^{{tree}}") != git("rev-parse", "HEAD^{tree}"):
-        tree = _carried(git, tree, base, identity)
+        tree = _carried(git, tree, base, identity, own)
     if tree == git("rev-parse", f"{base}^{{tree}}"):
         return None
     return git("commit-tree", tree, "-p", base, "-F", "-", stdin=message.encode(), settings=identity.settings())
 
 
-def _carried(git: Git, tree: str, base: str, identity: Identity) -> str:
+def _carried(git: Git, tree: str, base: str, identity: Identity, own: Sequence[bytes]) -> str:
     """Return the tree of `base` with what lies between HEAD and `tree`: a three-way merge of commits made for it alone."""
 
     def commit(content: str, *parents: str) -> str:
         return git("commit-tree", content, *(f"-p{parent}" for parent in parents), "-m", "for a merge", settings=identity.settings())
 
-    start = commit("HEAD^{tree}")
+    start = commit(_start(git, base, own))
     ours, theirs = commit(tree, start), commit(f"{base}^{{tree}}", start)
     try:
         return git("merge-tree", "--write-tree", "--no-messages", theirs, ours).split("\n")[0]
@@ -133,3 +133,17 @@ def _carried(git: Git, tree: str, base: str, identity: Identity) -> str:
             f"The files were changed in {base[:12]}, too, and the changes do not fit together.",
             hint="Check out the newest state of the branch and run again; git must be 2.38 or newer.",
         ) from error
+
+
+def _start(git: Git, base: str, own: Sequence[bytes]) -> str:
+    """Return the tree of HEAD in which our own paths are as they are in `base`: a change of theirs then counts as ours alone."""
+    if not own:
+        return "HEAD^{tree}"
+    with tempfile.TemporaryDirectory(prefix="mlops-nb-index-") as folder:
+        index = Path(folder) / "index"
+        git("read-tree", "HEAD", index=index)
+        listed = git.raw("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", base, "--", *map(os.fsdecode, own))
+        there = {entry.split(b"\t", 1)[1] for entry in listed.split(b"\0") if entry}
+        gone = b"".join(b"0 " + b"0" * 40 + b"\t" + path + b"\0" for path in own if path not in there)
+        git("update-index", "-z", "--index-info", index=index, stdin=listed + gone)
+        return git("write-tree", index=index)

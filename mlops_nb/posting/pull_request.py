@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,7 +151,12 @@ class _Repository:
                 return False
         else:
             commit = commit_of(
-                self._git, paths, base=self._newest(start, target), message=_message(proposal, base, source), identity=proposal.identity
+                self._git,
+                paths,
+                base=self._newest(start, target),
+                message=_message(proposal, base, source),
+                identity=proposal.identity,
+                own=[] if ours else [path for path in paths if self._last_was_ours(start, base, path)],
             )
         if commit is None:
             return tip is not None and not ours
@@ -189,6 +195,11 @@ class _Repository:
             known.append(target_tip)
         messages = self._git("log", "--format=%B%x00", tip, "--not", *known, "--").split("\0")[:-1]
         return all(_OURS.search(message) for message in messages)
+
+    def _last_was_ours(self, tip: str, base: str, path: bytes) -> bool:
+        """Return whether we were the last to change a path on the branch."""
+        message = self._git("--literal-pathspecs", "log", "-1", "--format=%B", tip, "--not", base, "--", os.fsdecode(path))
+        return _OURS.search(message) is not None
 
     def _same(self, one: str, other: str) -> bool:
         """Return whether two commits have the same content and parents, whenever they were made."""

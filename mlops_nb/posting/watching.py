@@ -58,6 +58,8 @@ class Watcher:
         self._publish, self._files, self._trigger = publish, files, trigger
         self._settle, self._patience = settle, patience
         self._parent = os.getppid() if parent is None else parent
+        # Gone before we looked: process 1 has us, though our session is not its own, as in a container it would be.
+        self._came_late = self._parent == 1 and os.getsid(0) != 1
         self._job = job
         self._stop = threading.Event()
         self._posted: Stamp | None = None
@@ -121,7 +123,7 @@ class Watcher:
 
     def _is_over(self) -> bool:
         """Return whether what started us has ended; where its job goes on, post what is left and go on with it."""
-        if os.getppid() == self._parent:
+        if os.getppid() == self._parent and not self._came_late:
             return False
         if self._job is None or not _is_alive(self._job):
             return True

@@ -88,12 +88,15 @@ class Workspace:
             raise NotFound(f"There is no image '{shown}'.") from None
         except OSError as error:
             raise InvalidInput(f"The image '{shown}' cannot be read: {error.strerror}.") from None
-        with os.fdopen(handle, "rb") as file:
-            about = os.fstat(file.fileno())
+        try:
+            about = os.fstat(handle)
             if not stat.S_ISREG(about.st_mode):
                 raise InvalidInput(f"'{shown}' is no file.")
             self._check_size(about.st_size, shown)
-            return file.read(self._max + 1)
+            with os.fdopen(os.dup(handle), "rb") as file:
+                return file.read(self._max + 1)
+        finally:
+            os.close(handle)
 
     def _embedded(self, address: str) -> AssetFile:
         found = _DATA.match(address)
