@@ -21,6 +21,10 @@ import msgspec
 from mlops_nb.errors import InvalidInput
 
 STATE_FOLDER = ".mlops"
+# What of the state folder belongs into the repository: the gates and the baseline of `mlops-nb ci run`.
+GATE_FILE, BASELINE_FILE = "gates.yml", "baseline.json"
+_IGNORE = f"*\n!/{GATE_FILE}\n!/{BASELINE_FILE}\n"
+_IGNORE_ALL = "*\n"
 _ROOT_MARKERS = (STATE_FOLDER, ".git", "pyproject.toml")
 _ENV_TRACKING_URI = ("MLOPS_NB_TRACKING_URI", "MLFLOW_TRACKING_URI")
 _ENV_ARTIFACT_ROOT = ("MLOPS_NB_ARTIFACT_ROOT",)
@@ -54,15 +58,18 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return self.state_dir / "journal"
 
     def create(self) -> None:
-        """Make the state folder, private to the user and invisible to git. It may exist already.
+        """Make the state folder, private to the user and invisible to git, but for the gate file and the baseline.
+
+        It may exist already.
 
         Raises:
             OSError: If it cannot be made.
         """
         self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         ignore = self.state_dir / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        # Folders of earlier versions ignore all; what somebody wrote otherwise stays.
+        if not ignore.exists() or ignore.read_text(encoding="utf-8", errors="replace") == _IGNORE_ALL:
+            ignore.write_text(_IGNORE)
 
 
 def find_project(start: Path | None = None) -> Project:
@@ -119,6 +126,18 @@ def _project_file(path: Path) -> dict[str, Any]:
     except OSError:
         return {}
     return _read_project_file(path, modified)
+
+
+def ci_table(start: Path | None = None) -> dict[str, Any]:
+    """Return `[tool.mlops_nb.ci]` of the project file: the settings of `mlops-nb ci run`.
+
+    Raises:
+        InvalidInput: If it is no table, or the file cannot be read.
+    """
+    table = _project_file(find_project(start).root / "pyproject.toml").get("ci", {})
+    if not isinstance(table, dict):
+        raise InvalidInput("tool.mlops_nb.ci in pyproject.toml is no table.", hint="Write [tool.mlops_nb.ci] and its settings below.")
+    return table
 
 
 def tracking_uri(argument: str | None = None) -> str | None:

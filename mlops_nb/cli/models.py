@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mlops_nb.cli.lazy import LazyGroup
 from mlops_nb.cli.output import moment, output_option, say, table
 from mlops_nb.cli.stores import tracking_store
 
@@ -31,7 +32,7 @@ env_manager = click.option(
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy={"serve": ("serving:models_serve", "Answer requests with a model.")})
 def models() -> None:
     """Score, package and register models."""
 

@@ -16,7 +16,7 @@ from mlops_nb.comparing.cells import CellPair, compare_cells
 from mlops_nb.comparing.data import RunDataComparison, compare_run_data
 from mlops_nb.comparing.document import document_of
 from mlops_nb.comparing.environment import compare_environments
-from mlops_nb.comparing.evidence import Sig, evidence_of_groups, evidence_of_rows
+from mlops_nb.comparing.evidence import Sig, Tests, evidence_of_groups, evidence_of_rows
 from mlops_nb.comparing.explaining import Cause, explain
 from mlops_nb.comparing.grouping import SEED, groups_of
 from mlops_nb.comparing.tables import metric_table, to_csv
@@ -181,6 +181,7 @@ def compare_runs(
     what: str = "all",
     only_changed: bool = False,
     redacted: bool = True,
+    tested: Tests | None = None,
 ) -> Comparison:
     """Compare runs with the first of them.
 
@@ -196,6 +197,7 @@ def compare_runs(
         what: What its display shows: `all` or one of `card.PARTS`.
         only_changed: Leave what did not change out of its display.
         redacted: Take secrets out once more, for what is to be passed on.
+        tested: Tests of these runs that another comparison made; taken from there, and added to.
 
     Raises:
         InvalidInput: If there are too few or too many runs, or an option has no such value.
@@ -226,7 +228,7 @@ def compare_runs(
     if groups and sig is not Sig.OFF:
         found = evidence_of_groups(groups, keys, alpha)
     else:
-        found = evidence_of_rows(store, runs[0], runs[1:], keys, Sig.OFF if groups else sig, alpha)
+        found = evidence_of_rows(store, runs[0], runs[1:], keys, Sig.OFF if groups else sig, alpha, tested)
     result = compare(runs[0], runs[1:], metrics=metrics, only=only, evidence=found.evidence, significance=found.significance)
     members = [run for group in groups for run in group.members]
     return Comparison(store, runs, result, redacted=redacted, what=what, only_changed=only_changed, members=members, by=by)

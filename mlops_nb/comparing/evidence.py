@@ -51,7 +51,13 @@ class _Test(Record, frozen=True, kw_only=True):
     is_comparable: bool = True
 
 
-def evidence_of_rows(store: TrackingStore, base: Run, others: Sequence[Run], keys: Sequence[str], sig: Sig, alpha: float) -> Findings:
+Tests = dict[tuple[object, ...], "_Test | None"]
+"""Tests that were made, so that another comparison of the same runs need not repeat them."""
+
+
+def evidence_of_rows(
+    store: TrackingStore, base: Run, others: Sequence[Run], keys: Sequence[str], sig: Sig, alpha: float, tested: Tests | None = None
+) -> Findings:
     """Test the differences of metrics on the rows whose predictions both runs have kept.
 
     Args:
@@ -61,7 +67,9 @@ def evidence_of_rows(store: TrackingStore, base: Run, others: Sequence[Run], key
         keys: The metrics to be tested.
         sig: AUTO, BOOTSTRAP or MCNEMAR; OFF tells only what cannot be compared.
         alpha: The error that is allowed over all tests together.
+        tested: Tests of these runs that were made before; taken from there, and added to.
     """
+    made: Tests = {} if tested is None else tested
     tests: dict[tuple[str, int], _Test] = {}
     pairs = sum(key in base.metrics and key in run.metrics for key in keys for run in others)
     draws = draws_for(pairs)
@@ -74,7 +82,10 @@ def evidence_of_rows(store: TrackingStore, base: Run, others: Sequence[Run], key
             if reason := _other_data(base, other, key):
                 tests[key, place] = _Test(method="", note=reason, is_comparable=False)
             elif first and second and len(tests) < _MAX_TESTS:
-                found = _test(first, second, key, base.metrics[key].value, other.metrics[key].value, sig, alpha, draws)
+                test = (base.run_id, other.run_id, key, sig, alpha, draws)
+                if test not in made:
+                    made[test] = _test(first, second, key, base.metrics[key].value, other.metrics[key].value, sig, alpha, draws)
+                found = made[test]
                 if found is not None:
                     tests[key, place] = found
     return _corrected(tests, alpha, pairs)

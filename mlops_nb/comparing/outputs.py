@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import functools
 import io
 import math
 import re
@@ -33,6 +34,8 @@ _VOLATILE = (
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b"), "<address>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<id>"),
+    # The beginning of an id, as lists of runs show it; a number or a word of the dictionary is none.
+    (re.compile(r"\b(?=[0-9a-f]*\d[0-9a-f]*[a-f]|[0-9a-f]*[a-f][0-9a-f]*\d)(?!\d+e\d+\b)[0-9a-f]{8}\b"), "<id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\b"), "<time>"),
     (re.compile(r"^(?:CPU times|Wall time|real|user|sys)\b.*$", re.MULTILINE), "<duration>"),
     (re.compile(r"\b\d+(?:\.\d+)?(?:e-?\d+)? ?(?:ns|[µu]s|ms|s|sec|secs|seconds?|min|minutes?|it/s|s/it|steps?/s)(?![\w/])"), "<duration>"),
@@ -67,22 +70,26 @@ class OutputsChange(Record, frozen=True, kw_only=True):
 
 def compare_outputs(before: Sequence[Output], now: Sequence[Output]) -> OutputsChange:
     """Compare the outputs of two executions."""
+    found = [change for _, _, change in changed_outputs(before, now)]
+    notes = [note for change in found for note in change.notes]
+    return OutputsChange(
+        changed=bool(notes), notes=notes, numbers=[number for change in found for number in change.numbers][:_MOST_NUMBERS]
+    )
+
+
+def changed_outputs(before: Sequence[Output], now: Sequence[Output]) -> Iterator[tuple[Output | None, Output | None, OutputsChange]]:
+    """Pair the outputs of two executions, and give those that differ with what does; None: there is none on that side."""
     before, now = _merged(before), _merged(now)
     if before == now:
-        return OutputsChange()
-    notes: list[str] = []
-    numbers: list[NumberChange] = []
+        return
     for old, new in _matched(before, now):
         if old is None or new is None:
             one = old if new is None else new
             assert one is not None
             if text := _kind(one):
-                notes.append(f"{text} {'gone' if new is None else 'added'}")
-            continue
-        found = _compare(old, new)
-        notes += found.notes
-        numbers += found.numbers
-    return OutputsChange(changed=bool(notes), notes=notes, numbers=numbers[:_MOST_NUMBERS])
+                yield old, new, OutputsChange(changed=True, notes=[f"{text} {'gone' if new is None else 'added'}"])
+        elif (found := _compare(old, new)).changed:
+            yield old, new, found
 
 
 def _merged(outputs: Sequence[Output]) -> list[Output]:
@@ -298,6 +305,7 @@ def _plain_svg(text: str) -> str:
     return re.sub(r'(id="|url\(#|href="#)[\w-]+', r"\1", text)
 
 
+@functools.lru_cache(maxsize=256)
 def _pixel_difference(old: str, new: str) -> float:
     try:
         from PIL import Image, ImageChops

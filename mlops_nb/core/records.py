@@ -187,6 +187,15 @@ TAG_HYGIENE = "mlops.hygiene"
 TAG_VERIFIED = "mlops.verified"
 TAG_REPRODUCES = "mlops.reproduces"
 TAG_ARCHIVED = "mlops.archived"
+# Of runs that `mlops-nb ci run` executed: which CI (or "local"), what started it, for which pull request, where its page is.
+TAG_CI = "mlops.ci"
+TAG_CI_EVENT = "mlops.ci.event"
+TAG_CI_PULL_REQUEST = "mlops.ci.pull_request"
+TAG_CI_URL = "mlops.ci.url"
+TAG_CI_SECONDS = "mlops.ci.seconds"
+"""How long the notebook took, with its kernel (s)."""
+# The name of the default branch, on runs of its commits: what later runs are compared with.
+TAG_CI_DEFAULT_BRANCH = "mlops.ci.default_branch"
 
 DEFAULT_EXPERIMENT = "Default"
 DEFAULT_EXPERIMENT_ID = "0"

@@ -3,6 +3,7 @@
 @last  @last~2          the newest run, the one two before it
 @best:val_auc           the highest latest value of a metric; for a loss the lowest
 @worst:loss             the other end
+@main                   the newest finished run of the default branch in CI (of this notebook, where one is known)
 tag:baseline            the newest run with this tag; tag:stage=prod with this value
 7f2c                    a prefix of a run id (at least 4 digits)
 calm-ibis-12            a run name (the newest of that name)
@@ -28,6 +29,10 @@ class Extreme(msgspec.Struct, frozen=True):
     best: bool = True
 
 
+class Main(msgspec.Struct, frozen=True):
+    """The newest finished run of the default branch, whatever that is called, by `mlops-nb ci run`."""
+
+
 class Tagged(msgspec.Struct, frozen=True):
     key: str
     value: str | None = None
@@ -40,7 +45,7 @@ class Named(msgspec.Struct, frozen=True):
     id_prefix: str | None = None
 
 
-Selector = Last | Extreme | Tagged | Named
+Selector = Last | Extreme | Main | Tagged | Named
 
 _LAST = re.compile(r"@last(?:~(\d+))?")
 _EXTREME = re.compile(r"@(best|worst):(.+)")
@@ -65,8 +70,10 @@ def parse(text: str) -> Selector:
         return Last(int(match[1] or 0))
     if match := _EXTREME.fullmatch(text):
         return Extreme(match[2], best=match[1] == "best")
+    if text == "@main":
+        return Main()
     if text.startswith("@"):
-        raise SelectorError(f"'{text}' is no run selector.", hint="Use @last, @last~1, @best:METRIC or @worst:METRIC.")
+        raise SelectorError(f"'{text}' is no run selector.", hint="Use @last, @last~1, @best:METRIC, @worst:METRIC or @main.")
     if text.startswith("tag:"):
         key, _, value = text[4:].partition("=")
         if not key:

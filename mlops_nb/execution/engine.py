@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -48,6 +48,19 @@ MAX_OUTPUT_TEXT = 4000
 MAX_SOURCE = 100_000
 
 
+class Watcher(Protocol):
+    """Is told how an execution goes. Cells are the code cells that are not empty, numbered from 1: what `In [n]` shows."""
+
+    def kernel_started(self, pid: int | None) -> None:
+        """Note the process of the kernel; None where it is not known."""
+
+    def cell_started(self, number: int, count: int) -> None:
+        """Note that a cell of so many begins."""
+
+    def cell_ended(self, number: int, count: int, seconds: float, is_failed: bool) -> None:
+        """Note that it ended, and whether the notebook ends with it."""
+
+
 def _guarded(step: Callable[..., None]) -> Callable[..., None]:
     """Keep a fault of the tracking away from the execution: it is logged, and the notebook goes on."""
 
@@ -76,7 +89,11 @@ class TrackingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no 
         execution_timeout: int | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Execute the notebook; papermill calls this. The arguments are those of papermill's own engine."""
+        """Execute the notebook; papermill calls this. The arguments are those of papermill's own engine, and two of ours.
+
+        `execution_id` is the id that all runs of this execution get as a tag; `watcher` is told how it goes.
+        """
+        execution_id, watcher = kwargs.pop("execution_id", None), kwargs.pop("watcher", None)
         input_path = str(kwargs.get("input_path") or nb_man.nb.metadata.get("papermill", {}).get("input_path") or "")
         client = _Client(
             nb_man,
@@ -91,7 +108,7 @@ class TrackingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no 
                 stderr_file=stderr_file,
             ),
         )
-        execution = _Execution(nb_man.nb, input_path)
+        execution = _Execution(nb_man.nb, input_path, execution_id, watcher)
         client.execution = execution
         execution.begin()
         try:
@@ -112,6 +129,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
     async def async_start_new_kernel_client(self) -> Any:
         """Make requests carry what the front ends of people send: the cell's id and metadata."""
         client = await super().async_start_new_kernel_client()
+        self.execution.kernel_started(getattr(self.km.provisioner, "pid", None))
         make_message = client.session.msg
 
         def with_cell(msg_type: str, *args: Any, metadata: dict[str, Any] | None = None, **kwargs: Any) -> Any:
@@ -125,23 +143,37 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
 
     start_new_kernel_client = run_sync(async_start_new_kernel_client)
 
+    def papermill_execute_cells(self) -> None:
+        """Execute all cells; a kernel that is in the middle of one when this ends is not asked to end, but ended."""
+        try:
+            super().papermill_execute_cells()
+        except BaseException:
+            self.shutdown_kernel = "immediate"
+            raise
+
     def execute_cell(self, cell: Any, cell_index: int, *args: Any, **kwargs: Any) -> Any:
         """Execute one cell; papermill calls this for each."""
         self.execution.cell_begins(cell)
+        is_failed = True
         try:
-            return super().execute_cell(cell, cell_index, *args, **kwargs)
+            executed = super().execute_cell(cell, cell_index, *args, **kwargs)
+            is_failed = False
+            return executed
         finally:
-            self.execution.cell_ended(cell)
+            self.execution.cell_ended(cell, is_failed)
 
 
 class _Execution:
     """One execution of one notebook, as the tracking sees it."""
 
-    def __init__(self, notebook: Any, input_path: str) -> None:
+    def __init__(self, notebook: Any, input_path: str, execution_id: str | None = None, watcher: Watcher | None = None) -> None:
         self.notebook = notebook
+        self.watcher = watcher
+        self._count = sum(_is_code(cell) for cell in notebook.cells)
+        self._number = 0
         source = urlsplit(input_path).path if "://" in input_path else input_path
         self.name = Path(source).name if Path(source).suffix else "notebook.ipynb"
-        self.id = secrets.token_hex(8)
+        self.id = execution_id or secrets.token_hex(8)
         self.cell: Any = None
         self.error: BaseException | None = None
         self.environment = {**os.environ, ENV_EXECUTION: self.id}
@@ -154,6 +186,7 @@ class _Execution:
         self._run: ActiveRun | None = None
         self._started = 0.0
         self._execution: CellExecution | None = None
+        self._seen: list[CellExecution] = []
         self._sources = Sources()
         self._bound: set[str] = set()
         self._modules: set[str] = set()
@@ -180,44 +213,60 @@ class _Execution:
         return {key: self._redact(value)[:MAX_PARAM_VALUE] for key, value in found.items() if not key.startswith("_")}
 
     @_guarded
+    def kernel_started(self, pid: int | None) -> None:
+        """Pass on that the kernel runs."""
+        if self.watcher is not None:
+            self.watcher.kernel_started(pid)
+
+    @_guarded
     def cell_begins(self, cell: Any) -> None:
         """Note that a cell begins."""
-        if cell.cell_type != "code" or not cell.source.strip():
+        if not _is_code(cell):
             self.cell = None
             return
         self.cell, self._started = cell, time.perf_counter()
+        self._number += 1
+        if self.watcher is not None:
+            self.watcher.cell_started(self._number, self._count)
+        names = self._sources(cell.source)
+        self._execution = CellExecution(
+            index=self._session.history.number(),
+            cell_id=cell.get("id"),
+            source=self._redact(cell.source[:MAX_SOURCE]),
+            source_hash=hash_of(cell.source),
+            started=time.time_ns() // 1_000_000,
+            outcome=CellOutcome.RUNNING,
+            reads=sorted((names.reads | names.words) & self._bound),
+            writes=sorted(names.binds | names.state | (names.changes | names.touches) & self._bound - self._modules),
+        )
+        self._bound |= names.binds
+        self._modules |= names.modules
         if self._run is not None:
-            names = self._sources(cell.source)
-            self._execution = CellExecution(
-                index=self._session.history.number(),
-                cell_id=cell.get("id"),
-                source=self._redact(cell.source[:MAX_SOURCE]),
-                source_hash=hash_of(cell.source),
-                started=time.time_ns() // 1_000_000,
-                outcome=CellOutcome.RUNNING,
-                reads=sorted((names.reads | names.words) & self._bound),
-                writes=sorted(names.binds | names.state | (names.changes | names.touches) & self._bound - self._modules),
-            )
-            self._bound |= names.binds
-            self._modules |= names.modules
             self._run.begin_cell(self._execution)
 
     @_guarded
-    def cell_ended(self, cell: Any) -> None:
-        """Note that a cell ended, and how."""
-        if self._run is None or self._execution is None:
+    def cell_ended(self, cell: Any, is_failed: bool) -> None:
+        """Note that a cell ended, and whether the notebook ends with it."""
+        if self.cell is None:
             return
+        seconds = time.perf_counter() - self._started
         failure = next((output for output in cell.outputs if output.output_type == "error"), None)
+        if self.watcher is not None:
+            self.watcher.cell_ended(self._number, self._count, seconds, is_failed)
+        if self._execution is None:
+            return
         ended = msgspec.structs.replace(
             self._execution,
             execution_count=cell.execution_count,
-            duration_ms=round((time.perf_counter() - self._started) * 1000, 3),
+            duration_ms=round(seconds * 1000, 3),
             outcome=CellOutcome.OK if failure is None else CellOutcome.ERROR,
             error=None if failure is None else self._redact(f"{failure.ename}: {failure.evalue}")[:500],
             outputs=self._shown(cell),
         )
         self._session.history.put(ended)
-        self._run.end_cell(ended)
+        self._seen.append(ended)
+        if self._run is not None:
+            self._run.end_cell(ended)
         self._execution = None
 
     @_guarded
@@ -246,7 +295,12 @@ class _Execution:
         return RunStatus.FINISHED, None
 
     def _death(self) -> str | None:
-        return "died under papermill" if isinstance(self.error, DeadKernelError) else None
+        if self.error is None:
+            return None
+        if isinstance(self.error, DeadKernelError):
+            return "died under papermill"
+        text = str(self.error).strip().splitlines()
+        return self._redact(f"was ended by papermill ({text[0]})"[:300]) if text else None
 
     def _attach(self, store: TrackingStore) -> None:
         query = RunQuery(filter=f"tags.`{TAG_EXECUTION}` = '{self.id}'", lifecycle_stage=None)
@@ -254,7 +308,11 @@ class _Execution:
         for run in store.search_runs(query).items:
             if self._run is None:
                 shown = {cell.get("id"): self._shown(cell) for cell in self.notebook.cells if cell.cell_type == "code"}
-                rows = [msgspec.structs.replace(c, outputs=shown[c.cell_id]) for c in store.cells(run.run_id) if shown.get(c.cell_id)]
+                ledger = store.cells(run.run_id)
+                rows = [msgspec.structs.replace(c, outputs=shown[c.cell_id]) for c in ledger if shown.get(c.cell_id)]
+                if not ledger and os.environ.get("MLOPS_NB_CAPTURE", "source") == "source":
+                    # The notebook tracks by calls alone: nothing in its kernel knows of cells.
+                    rows = self._seen
                 # The kernel cannot know the tags of cells that ran before the extension was loaded.
                 params = {key: value for key, value in self._parameters().items() if key not in run.params and value not in ("", run.name)}
                 happened: list[AnyEvent] = [*(CellRan(cell=row) for row in rows), *(ParamLogged(key=k, value=v) for k, v in params.items())]
@@ -275,6 +333,10 @@ class _Execution:
                 parts += [f"[{kind}]" for kind in data if kind.startswith("image/")] or ["".join(data.get("text/plain", ""))]
         text = "\n".join(part.rstrip() for part in parts if part)
         return self._redact(text[:MAX_OUTPUT_TEXT]) or None
+
+
+def _is_code(cell: Any) -> bool:
+    return cell.cell_type == "code" and bool(cell.source.strip())
 
 
 def _found(input_path: str) -> Path | None:

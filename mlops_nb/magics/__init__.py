@@ -9,6 +9,7 @@ from mlops_nb.execution.ledger import CellLedger
 from mlops_nb.magics import cards
 from mlops_nb.magics.comparing import CompareMagics
 from mlops_nb.magics.completion import TrackCompleter
+from mlops_nb.magics.reporting import ReportMagics
 from mlops_nb.magics.serve_cards import EndpointList, endpoint_bundle, infos_bundle
 from mlops_nb.magics.serve_completion import ServeCompleter
 from mlops_nb.magics.track import TrackMagics, begin_of_track_cell
@@ -30,6 +31,7 @@ class Extension:
         self.ledger = CellLedger(shell, self.session)
         self.magics = TrackMagics(shell, self.session, self.ledger)
         self.comparing = CompareMagics(shell, self.magics.say)
+        self.reporting = ReportMagics(shell, self.magics.say)
         self.completer = TrackCompleter(self.session)
         self.magics.known = self.completer.known
         self.serve = self.magics.serve
@@ -38,9 +40,10 @@ class Extension:
 
     def load(self) -> None:
         """Register magics, hooks, completion and displays."""
-        taken = [name for name in ("track", "compare") if name in self.shell.magics_manager.magics["line"]]
+        taken = [name for name in ("track", "compare", "report") if name in self.shell.magics_manager.magics["line"]]
         self.shell.register_magics(self.magics)
         self.shell.register_magics(self.comparing)
+        self.shell.register_magics(self.reporting)
         for name in taken:
             self.magics.say(f"%{name} belonged to another extension; it is ours now. %mlops {name} does the same.")
         self._takes_serve = "serve" not in self.shell.magics_manager.magics["line"]
@@ -78,7 +81,7 @@ class Extension:
         self.shell.input_transformers_cleanup.remove(begin_of_track_cell)
         for matcher in (self.completer.matcher, self.serve_completer.matcher):
             self.shell.Completer.custom_matchers.remove(matcher)
-        for name in ("track", "compare", "mlops", *(["serve"] if self._takes_serve else [])):
+        for name in ("track", "compare", "report", "mlops", *(["serve"] if self._takes_serve else [])):
             self.shell.magics_manager.magics["line"].pop(name, None)
             self.shell.magics_manager.magics["cell"].pop(name, None)
         formatter = self.shell.display_formatter.mimebundle_formatter

@@ -10,7 +10,7 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 
 from mlops_nb.core.records import Run
 from mlops_nb.magics.knowledge import Knowledge
-from mlops_nb.magics.parsers import CELL_VERB, COMPARE, VERBS, parser_of
+from mlops_nb.magics.parsers import CELL_VERB, COMPARE, REPORT, VERBS, parser_of
 from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.session import Session
 
@@ -42,7 +42,10 @@ class TrackCompleter:
         if "= %compare " in text:
             text = text[text.index("%compare ") :]
         text = text.replace("%mlops compare", "%compare", 1)
-        if not text.startswith(("%track ", "%%track ", "%compare ")):
+        if "= %report " in text:
+            text = text[text.index("%report ") :]
+        text = text.replace("%mlops report", "%report", 1)
+        if not text.startswith(("%track ", "%%track ", "%compare ", "%report ")):
             return []
         self.known.refresh()
         self.known.wait_for_first()
@@ -53,6 +56,8 @@ class TrackCompleter:
             candidates = self._arguments(CELL_VERB, words)
         elif text.startswith("%compare"):
             candidates = self._arguments(COMPARE, words)
+        elif text.startswith("%report"):
+            candidates = self._arguments(REPORT, words)
         elif len(words) == 1:
             candidates = VERBS
         else:

@@ -10,6 +10,8 @@ from mlops_nb.magics.arguments import MagicParser
 CELL_VERB = "_cell"
 COMPARE = "_compare"
 """The parser of the magic `%compare`."""
+REPORT = "_report"
+"""The parser of the magic `%report`."""
 
 
 def _start_options(parser: MagicParser) -> MagicParser:
@@ -298,6 +300,22 @@ def _compare() -> MagicParser:
     return parser
 
 
+def _report() -> MagicParser:
+    parser = MagicParser(
+        "%report",
+        "Preview the report that a pull request with this run would get. Nothing is posted.",
+        ["%report", "%report --vs @main", "%report @best:val_auc --vs tag:baseline --forge gitlab", "%report --export report.md"],
+    )
+    parser.add_argument("run", nargs="?", default="@last", metavar="RUN", help="the run; the last one by default")
+    parser.add_argument("--vs", metavar="RUN", help="compare with this run; by default with @main, if there is one")
+    parser.add_argument("--forge", choices=["github", "gitlab", "bitbucket"], default="github", help="whose Markdown and limits")
+    parser.add_argument("--gates", metavar="FILE", help="gates file; by default .mlops/gates.yml, if it is there")
+    parser.add_argument("--dvc-metrics", metavar="FILE", help="of: dvc metrics diff --json or --md")
+    parser.add_argument("--dvc-plots", metavar="FILE|FOLDER", help="of: dvc plots diff --json; or a folder of plots")
+    parser.add_argument("--export", metavar="FILE", help="write it as .md, .html or .json")
+    return parser
+
+
 _MAKERS: dict[str, Callable[[], MagicParser]] = {
     "start": _start,
     "stop": _stop,
@@ -323,6 +341,7 @@ _MAKERS: dict[str, Callable[[], MagicParser]] = {
     "off": _off,
     CELL_VERB: _cell,
     COMPARE: _compare,
+    REPORT: _report,
 }
 VERBS = tuple(verb for verb in _MAKERS if not verb.startswith("_"))
 

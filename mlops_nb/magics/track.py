@@ -37,7 +37,7 @@ from mlops_nb.tracking.target import resolve
 _EXPRESSIONS = ("--step", "--seed", "--example")
 _CELL_LINE = re.compile(r"%%track(?:[ \t]+(?P<rest>.*))?")
 _HELP_LINE = re.compile(r"\s*(?P<magic>%{1,2}track)(?:\s+(?P<verb>\w+))?\s*\?{1,2}\s*")
-_UNDER_MLOPS = ("track", "compare", "serve", "doctor")
+_UNDER_MLOPS = ("track", "compare", "report", "serve", "doctor")
 _LITERAL = re.compile(r"""[rbuf]*["']""")
 
 
@@ -153,9 +153,9 @@ class TrackMagics(ReadingVerbs, Magics):
     @no_var_expand
     @line_magic
     def mlops(self, line: str) -> Any:
-        """Everything under one name: `%mlops track ...`, `%mlops compare ...`, `%mlops serve ...`; `%mlops doctor` checks."""
+        """Everything under one name: `%mlops track ...`, `%mlops compare ...`, `%mlops report ...`, `%mlops serve ...`; `%mlops doctor` checks."""
         verb, _, rest = line.strip().partition(" ")
-        if verb in ("track", "compare"):
+        if verb in ("track", "compare", "report"):
             return self.shell.run_line_magic(verb, rest)
         if verb == "serve":
             return self.serve.run(rest)

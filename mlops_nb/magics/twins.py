@@ -180,6 +180,20 @@ def compare_twin(a: Any, variables: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def report_twin(a: Any, variables: Mapping[str, Any]) -> str:
+    """Return the Python twin of a line of `%report` with its parsed arguments."""
+    call = _call(
+        "report",
+        *([_run(a.run, variables)] if a.run != "@last" else []),
+        vs=_run(a.vs, variables) if a.vs else None,
+        forge=a.forge if a.forge != "github" else None,
+        gates=_text(a.gates),
+        dvc_metrics=_text(a.dvc_metrics),
+        dvc_plots=_text(a.dvc_plots),
+    )
+    return "\n".join(["import mlops_nb", f"{call}.export({unquoted(a.export)!r})" if a.export else call])
+
+
 def _model(a: Any, _: Mapping[str, Any]) -> list[str]:
     name = _text(a.name) or (a.variable if a.variable.isidentifier() else "model")
     call = _call("log_model", _Code(a.variable), name=name, input_example=_Code(a.example) if a.example else None)

@@ -52,7 +52,9 @@ class Report(Record, frozen=True, kw_only=True):
     parts: tuple[RunPart, ...]
 
 
-def build_report(store: TrackingStore, runs: Sequence[Run], *, title: str | None = None, comparison: RunComparison | None = None) -> Report:
+def build_report(
+    store: TrackingStore, runs: Sequence[Run], *, title: str | None = None, comparison: RunComparison | None = None, pictures: bool = True
+) -> Report:
     """Gather what a report of these runs shows, without secrets: reports are made to be passed on.
 
     Args:
@@ -60,6 +62,7 @@ def build_report(store: TrackingStore, runs: Sequence[Run], *, title: str | None
         runs: One run, or several: the first is the one that the others are compared with.
         title: Defaults to the notebook that all runs come from, else to the names of the runs.
         comparison: Of these runs, where more is known of their differences than their latest values tell.
+        pictures: Read the images that the runs logged.
 
     Raises:
         InvalidInput: If there is no run.
@@ -70,7 +73,7 @@ def build_report(store: TrackingStore, runs: Sequence[Run], *, title: str | None
     redact = Redactor(os.environ)
     runs = [_redacted(run, redact) for run in runs]
     comparison = comparison or compare(runs[0], runs[1:])
-    parts = tuple(_gather(store, run, label, redact) for run, label in zip(runs, comparison.labels, strict=True))
+    parts = tuple(_gather(store, run, label, redact, pictures) for run, label in zip(runs, comparison.labels, strict=True))
     return Report(title=title or _title(runs, comparison.labels), created=time.time_ns() // 1_000_000, comparison=comparison, parts=parts)
 
 
@@ -81,7 +84,7 @@ def _title(runs: Sequence[Run], labels: Sequence[str]) -> str:
     return labels[0] if len(labels) == 1 else f"{labels[1]} vs {labels[0]}" if len(labels) == 2 else f"{len(labels)} runs"
 
 
-def _gather(store: TrackingStore, run: Run, label: str, redact: Redactor) -> RunPart:
+def _gather(store: TrackingStore, run: Run, label: str, redact: Redactor, pictures: bool) -> RunPart:
     artifacts = store.list_artifacts(run.run_id, recursive=True)
     return RunPart(
         run=run,
@@ -89,7 +92,7 @@ def _gather(store: TrackingStore, run: Run, label: str, redact: Redactor) -> Run
         series=store.series(run.run_id, max_points=MAX_POINTS),
         cells=[_redacted_cell(cell, redact) for cell in store.cells(run.run_id)],
         artifacts=artifacts,
-        pictures=_pictures(store, run.run_id, artifacts),
+        pictures=_pictures(store, run.run_id, artifacts) if pictures else [],
     )
 
 

@@ -55,19 +55,22 @@ _DARK = _Theme("#0d1117", "#e6edf3", "#30363d", "#9ea7b3", ("#56b4e9", "#e69f00"
 _DASHES = ("-", "--", "-.", ":")
 
 
-def draw_figures(report: Report, *, dark: bool = True) -> list[Image]:
+def draw_figures(report: Report, *, dark: bool = True, bars: bool = True, keys: Sequence[str] | None = None) -> list[Image]:
     """Draw the figures of a report: the differences first, then curves by the importance of their metrics.
 
     Args:
         report: The data.
         dark: Also draw the variants for dark pages.
+        bars: Draw the differences of a comparison.
+        keys: Only curves of these metrics; None: of all.
 
     Raises:
         MissingDependencyError: If there is something to draw and Matplotlib is not installed.
     """
-    bars = _bar_rows(report)
-    curves = [(row, lines) for row in report.comparison.metrics if (lines := _curve_lines(report, row.key))][:MAX_CURVES]
-    if not bars and not curves:
+    rows = _bar_rows(report) if bars else []
+    wanted = [row for row in report.comparison.metrics if keys is None or row.key in keys]
+    curves = [(row, lines) for row in wanted if (lines := _curve_lines(report, row.key))][:MAX_CURVES]
+    if not rows and not curves:
         return []
     try:
         from matplotlib import style
@@ -76,8 +79,8 @@ def draw_figures(report: Report, *, dark: bool = True) -> list[Image]:
     images: list[Image] = []
     with _lock, style.context("default"):
         themes = [_LIGHT, _DARK] if dark else [_LIGHT]
-        if bars:
-            drawn = [_png(theme, partial(_draw_bars, report=report, rows=bars), _bar_height(report, bars)) for theme in themes]
+        if rows:
+            drawn = [_png(theme, partial(_draw_bars, report=report, rows=rows), _bar_height(report, rows)) for theme in themes]
             images.append(_image(1, "differences", (Span("Metrics against the base, in percent"),), drawn))
         for row, lines in curves:
             drawn = [_png(theme, partial(_draw_curves, report=report, row=row, lines=lines)) for theme in themes]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlops_nb import config
 from mlops_nb.core import selectors
-from mlops_nb.core.records import TAG_SERIES, Run
-from mlops_nb.core.selectors import Extreme, Last, Named, Tagged
+from mlops_nb.core.records import TAG_CI_DEFAULT_BRANCH, TAG_NOTEBOOK, TAG_SERIES, Run
+from mlops_nb.core.selectors import Extreme, Last, Main, Named, Tagged
 from mlops_nb.errors import MissingDependencyError, NotFound, SelectorError, did_you_mean
 from mlops_nb.store.base import RunQuery, TrackingStore
 
@@ -57,12 +58,13 @@ class Runs(list[Run]):
         return pd.DataFrame(rows)
 
 
-def find_run(store: TrackingStore, selector: str | Run | ActiveRun) -> Run:
+def find_run(store: TrackingStore, selector: str | Run | ActiveRun, *, notebook: str | None = None) -> Run:
     """Return the run that a selector means; see `core.selectors`. A run stands for itself.
 
     Args:
         store: Where to look.
         selector: Text, or a run, of which the present state is returned.
+        notebook: Whose run `@main` is, as its runs are tagged; by default that of this kernel, where there is one.
 
     Raises:
         SelectorError: If it does not parse, or an id prefix fits several runs.
@@ -75,6 +77,8 @@ def find_run(store: TrackingStore, selector: str | Run | ActiveRun) -> Run:
         return _last(store, parsed)
     if isinstance(parsed, Extreme):
         return _extreme(store, parsed)
+    if isinstance(parsed, Main):
+        return _main(store, notebook)
     if isinstance(parsed, Tagged):
         condition = f"tags.{_quoted(parsed.key)} is not null"
         if parsed.value is not None:
@@ -89,6 +93,26 @@ def _last(store: TrackingStore, selector: Last) -> Run:
         count = {0: "are no runs", 1: "is only one run"}.get(len(runs), f"are only {len(runs)} runs")
         raise NotFound(f"There {count} here.", hint="Start one with %track start.")
     return runs[selector.back]
+
+
+def _main(store: TrackingStore, notebook: str | None) -> Run:
+    name = notebook or _notebook_here()
+    condition = f"tags.`{TAG_CI_DEFAULT_BRANCH}` is not null and status = 'FINISHED'"
+    if name is not None:
+        condition += f" and tags.`{TAG_NOTEBOOK}` = {_text(name)}"
+    found = _first(store, condition)
+    if found is None:
+        of = f" of {name}" if name else ""
+        raise NotFound(f"The default branch has no finished run{of} here.", hint="Run it there: mlops-nb ci run NOTEBOOK")
+    return found
+
+
+def _notebook_here() -> str | None:
+    from mlops_nb.tracking import session as sessions
+    from mlops_nb.tracking.capture import notebook_path, notebook_tags
+
+    path = notebook_path(sessions.current.user_ns)
+    return None if path is None else notebook_tags(path, config.find_project())[TAG_NOTEBOOK]
 
 
 def _extreme(store: TrackingStore, selector: Extreme) -> Run:
@@ -141,4 +165,4 @@ def _quoted(key: str) -> str:
 
 
 def _text(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + value.replace("'", "''") + "'"

@@ -181,3 +181,14 @@ def test_the_models_notebook_keeps_opens_and_scores(project: Path, python: RunPy
     told = [str(cell.outputs) for cell in nbformat.read(project / "out.ipynb", 4).cells if cell.cell_type == "code"]
     assert any("class Named:" in text and "LABELS = " in text for text in told)
     assert any("lack the column 'petal width (cm)'" in text and "Did you mean" in text for text in told)
+
+
+@pytest.mark.slow
+def test_the_ci_notebook_judges_a_worse_training_by_its_gates(project: Path, python: RunPython) -> None:
+    python(*PAPERMILL, "ci.ipynb", "out.ipynb")
+    cells = {cell.id: str(cell.get("outputs")) for cell in nbformat.read(project / "out.ipynb", 4).cells}
+    assert "✓ checked.ipynb · no baseline" in cells["run-first"] and "baseline: none" in cells["run-first"]
+    assert "✗ checked.ipynb · worse" in cells["run-second"] and "baseline.json" in cells["run-second"]
+    report = (project / "report.md").read_text(encoding="utf-8")
+    assert "a gate fails: `val_auc`" in report and "paired bootstrap, n=285" in report and "`1.0` → `1e-05`" in report
+    assert (project / "report.html").stat().st_size > 2_000

@@ -56,7 +56,7 @@ def test_a_run_is_in_the_store_with_all_that_was_logged(session: Session, projec
     assert json.loads(b"".join(store.read_artifact(found.run_id, "conf/a.json"))) == {"a": 1}
     store.close()
     assert list((project / ".mlops" / "journal").iterdir()) == []
-    assert (project / ".mlops" / ".gitignore").read_text() == "*\n"
+    assert (project / ".mlops" / ".gitignore").read_text() == "*\n!/gates.yml\n!/baseline.json\n"
 
 
 def test_awkward_floats_are_kept_exactly(session: Session) -> None:
