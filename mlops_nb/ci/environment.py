@@ -61,6 +61,7 @@ def kernel_environment(environment: Mapping[str, str], extra: Sequence[str] = ()
             raise InvalidInput(
                 f"'{name[:60]}' is no name of an environment variable.", hint="Give a name, or its beginning and a star: AWS_*"
             )
+
     def is_passed(name: str, value: str) -> bool:
         if any(fnmatchcase(name, wanted) for wanted in extra):
             return True
