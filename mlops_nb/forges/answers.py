@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import re
 import time
@@ -21,6 +20,7 @@ from mlops_nb.forges.base import (
     RateLimited,
     RequestRefused,
 )
+from mlops_nb.forges.tokens import names_for
 
 TITLES: Final[dict[ForgeKind, str]] = {"github": "GitHub", "gitlab": "GitLab", "bitbucket": "Bitbucket"}
 SECONDARY_SECONDS = 60.0
@@ -103,8 +103,10 @@ def retry_after(answer: Answer, now: float) -> float | None:
     value = answer.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
         return float(value)
+    from email.utils import parsedate_to_datetime
+
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, TypeError):
         return None
 
@@ -172,7 +174,7 @@ def error_of(
         hint = (
             f"It was asked with {token}. Is it whole, not expired, and made for {TITLES[kind]}?"
             if source
-            else "It was asked without a token."
+            else f"Give --token, or set one of {names_for(kind)}."
         )
         return NotAuthenticated(head, hint=hint, status=401)
     permission = permission_of(answer, kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -125,8 +126,7 @@ class LoopbackForge:
         self._faults: list[Fault] = []
         self._released = threading.Event()
         self._routes = list(self._declared())
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -201,6 +201,15 @@ class LoopbackForge:
         self._server.server_close()
         self._thread.join(5)
         assert not self.violations, "\n".join(self.violations)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent about clients that have hung up, as they do after a slow answer."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(forge: LoopbackForge) -> type[BaseHTTPRequestHandler]:

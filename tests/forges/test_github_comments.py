@@ -155,6 +155,12 @@ def test_a_wrong_token_is_told_by_its_variable(loopback: LoopbackGitHub, connect
     assert "ghs_expired" not in f"{caught.value!r}{caught.value}"
 
 
+def test_without_a_token_the_variables_for_one_are_named(loopback: LoopbackGitHub, connect_to: Connect, target: Target) -> None:
+    with pytest.raises(NotAuthenticated, match="GITHUB_TOKEN") as caught:
+        connect_to(loopback, token="").create_comment(target, "report")
+    assert "GITLAB_TOKEN" not in str(caught.value)
+
+
 def test_comments_of_what_is_not_there_are_not_found(github: GitHub, clock: Clock) -> None:
     with pytest.raises(ForgeNotFound, match="404"):
         list(github.comments(Target("issue", "999")))
