@@ -6,36 +6,22 @@ the lists, marked; commits of pull requests are abbreviated to 12 digits; access
 
 from __future__ import annotations
 
-import html
 import re
 import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from tests.forges.bitbucket_records import SCOPES, Account, Comment, Pipeline, PullRequest
+from tests.forges.bitbucket_records import SCOPES, Account, Comment, Pipeline, PullRequest, refused, rendered
 from tests.forges.contract import contract
 from tests.forges.git_http import serve
 from tests.forges.git_repository import GitRepository
 from tests.forges.merging import CannotMerge, merge, rebase
 from tests.forges.multipart import uploaded
 from tests.forges.server import LoopbackForge, Reply, Request, route
-
-
-def refused(message: str, status: int, **detail: Any) -> Reply:
-    return Reply({"type": "error", "error": {"message": message, **({"detail": detail} if detail else {})}}, status)
-
-
-@cache
-def rendered(raw: str) -> str:
-    """Return the HTML of a comment, with raw HTML as text as Bitbucket shows it."""
-    import markdown
-
-    return markdown.markdown(html.escape(raw, quote=False), extensions=["tables", "fenced_code"])
 
 
 class LoopbackBitbucket(LoopbackForge):

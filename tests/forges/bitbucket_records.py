@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+from tests.forges.server import Reply
 
 # The scope of an API token, and of an access token or app password, that a request needs: part of the path, reading, writing.
 SCOPES = [
@@ -64,3 +68,15 @@ class Pipeline:
     state: str = "IN_PROGRESS"
     polls_until_stopped: int = 0
     stopping: bool = False
+
+
+def refused(message: str, status: int, **detail: Any) -> Reply:
+    return Reply({"type": "error", "error": {"message": message, **({"detail": detail} if detail else {})}}, status)
+
+
+@cache
+def rendered(raw: str) -> str:
+    """Return the HTML of a comment, with raw HTML as text as Bitbucket shows it."""
+    import markdown
+
+    return markdown.markdown(html.escape(raw, quote=False), extensions=["tables", "fenced_code"])
