@@ -20,6 +20,7 @@ from mlops_nb.cli.server import server
 from mlops_nb.cli.serving import models_serve, serve
 from mlops_nb.cli.track import doctor, sync, track
 from mlops_nb.cli.transfer import export_group, import_group
+from mlops_nb.cli.webhooks import webhooks
 from mlops_nb.core.formatting import one_line
 from mlops_nb.errors import MlopsError
 
@@ -40,6 +41,7 @@ for command in (experiments, runs, artifacts, import_group, export_group, gc, db
     commands.add_command(command)
 commands.add_command(serve)
 models.add_command(models_serve)
+commands.add_command(webhooks)
 commands.add_command(sync)
 commands.add_command(doctor)
 

@@ -91,7 +91,7 @@ class Courier:
                 try:
                     self._drain(pool)
                     self._prune()
-                except Exception as error:  # a courier that has stopped would let every later message lie
+                except Exception as error:  # noqa: BLE001 - a courier that has stopped would let every later message lie
                     self._warn(error)
         self._close()
 

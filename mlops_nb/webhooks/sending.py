@@ -96,7 +96,7 @@ def retry_in(sent: Sent, attempts: int) -> float | None:
     """Return when to try again (s), or None to give up. It grows fourfold to an hour, and is never the same for two messages."""
     if sent.is_final or attempts >= MAX_ATTEMPTS:
         return None
-    longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 4 ** min(attempts - 1, 10))
+    longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * float(4 ** min(attempts - 1, 10)))
     return max(longest * random.uniform(0.5, 1.0), min(sent.retry_after or 0.0, LONGEST_RETRY_SECONDS))
 
 

@@ -141,6 +141,9 @@ class SqlWebhooks(WebhookStore):
             return outbox.due_in(c)
 
     def prune(self, *, keep_seconds: float, keep_each: int, expire_seconds: float) -> int:
+        with self._read() as c:  # nearly always there is nothing: no write lock for that
+            if c.execute(sa.select(webhook_deliveries.c.id).limit(1)).first() is None:
+                return 0
         with self._write() as c:
             return outbox.prune(c, keep_seconds, keep_each, expire_seconds)
 
@@ -170,7 +173,7 @@ def _load(c: sa.Connection, rows: Sequence[Any]) -> list[Webhook]:
     counted = (
         sa.select(d.webhook, sa.func.count()).where(d.webhook.in_(numbers), d.state == DeliveryState.PENDING.value).group_by(d.webhook)
     )
-    pending: dict[int, int] = dict(c.execute(counted).tuples().all())
+    pending: dict[int, int] = {int(number): int(count) for number, count in c.execute(counted)}
     order = list(EVENTS)
     return [
         Webhook(
