@@ -88,7 +88,7 @@ def test_imports_go_one_way(part: str, path: Path) -> None:
         target = rest.split(".")[0] if first == "mlops_nb" else first
         if first == "mlops_nb":
             common = {"errors"} if part == "core" else {"errors", "config"}
-            shared = {"__version__", ""} if part in ("magics", "cli", "api", "outgoing") else set()
+            shared = {"__version__", ""} if part in ("magics", "cli", "api") else set()
             assert target in ALLOWED[part] | {part} | common | shared, f"{path.relative_to(ROOT)} imports {name}"
         elif first == "mlops_nb_server":
             assert part == "mlops_nb_server", f"{path.relative_to(ROOT)} imports the server extension"
