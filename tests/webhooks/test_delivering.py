@@ -176,7 +176,7 @@ def test_a_private_address_is_refused_when_the_webhook_is_made_and_changed(
 ) -> None:
     hook = managing.create(store.webhooks, "ci", "https://receiver.invalid/", EVENTS)
     monkeypatch.delenv(ENV_ALLOWED_HOSTS)
-    with pytest.raises(AddressRefused, match=ENV_ALLOWED_HOSTS):
+    with pytest.raises(AddressRefused, match="nothing is sent there"):
         managing.create(store.webhooks, "ci", f"http://{host}/", EVENTS)
     with pytest.raises(AddressRefused):
         managing.update(store.webhooks, hook.webhook_id, url=f"http://{host}/")
