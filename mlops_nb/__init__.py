@@ -73,6 +73,15 @@ if TYPE_CHECKING:
         watch,
     )
     from mlops_nb.fluent.serving import endpoint, serve
+    from mlops_nb.fluent.webhooks import (
+        create_webhook,
+        delete_webhook,
+        get_webhook,
+        list_webhooks,
+        test_webhook,
+        update_webhook,
+        webhook_deliveries,
+    )
     from mlops_nb.tracking.autolog import autolog
     from mlops_nb.tracking.data.comparing import compare_data
     from mlops_nb.tracking.models import log_model
@@ -97,9 +106,11 @@ __all__ = [
     "compare",
     "compare_data",
     "create_experiment",
+    "create_webhook",
     "delete_experiment",
     "delete_run",
     "delete_tag",
+    "delete_webhook",
     "disable_system_metrics_logging",
     "enable_system_metrics_logging",
     "end_run",
@@ -113,7 +124,9 @@ __all__ = [
     "get_registry_uri",
     "get_run",
     "get_tracking_uri",
+    "get_webhook",
     "last_active_run",
+    "list_webhooks",
     "load_ipython_extension",
     "log",
     "log_artifact",
@@ -156,8 +169,11 @@ __all__ = [
     "start_run",
     "stop_run",
     "tag_run",
+    "test_webhook",
     "unload_ipython_extension",
+    "update_webhook",
     "watch",
+    "webhook_deliveries",
 ]
 
 _FRAMEWORKS = ("sklearn", "xgboost", "lightgbm", "catboost", "keras", "pytorch", "lightning", "statsmodels", "transformers", "optuna")
@@ -193,6 +209,10 @@ def __getattr__(name: str) -> Any:
         from mlops_nb.fluent import serving
 
         return getattr(serving, name)
+    if name in __all__ and "webhook" in name:
+        from mlops_nb.fluent import webhooks as hooks
+
+        return getattr(hooks, name)
     if name == "compare_data":
         from mlops_nb.tracking.data.comparing import compare_data
 

@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "outgoing": set(),
     "store": {"core"},
+    "webhooks": {"core", "store", "outgoing"},
     "models": {"core", "store"},
     "serving": {"core", "store", "models"},
     "tracking": {"core", "store", "models"},
@@ -27,16 +28,16 @@ ALLOWED: dict[str, set[str]] = {
     "reports": {"core", "store"},
     "comparing": {"core", "store", "models", "reports"},
     "widgets": {"core", "store", "tracking", "comparing", "reports"},
-    "api": {"core", "store", "comparing", "serving"},
+    "api": {"core", "store", "comparing", "serving", "webhooks"},
     "transfer": {"core", "store"},
     "forges": {"core", "outgoing"},
     "posting": {"core", "store", "forges", "outgoing", "reports", "transfer"},
-    "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving", "ci"},
+    "fluent": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "serving", "webhooks", "ci"},
     "magics": {"core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving", "fluent"},
     "ci": {"core", "store", "tracking", "execution", "comparing", "reports", "forges"},
     "cli": {
         *("core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving"),
-        *("fluent", "magics", "api", "transfer", "ci", "forges", "posting"),
+        *("fluent", "magics", "api", "transfer", "webhooks", "ci", "forges", "posting"),
     },
     "mlops_nb_server": {"core", "store", "tracking", "serving", "api"},
 }
@@ -90,7 +91,7 @@ def test_imports_go_one_way(part: str, path: Path) -> None:
         target = rest.split(".")[0] if first == "mlops_nb" else first
         if first == "mlops_nb":
             common = {"errors"} if part == "core" else {"errors", "config"}
-            shared = {"__version__", ""} if part in ("magics", "cli", "api", "outgoing") else set()
+            shared = {"__version__", ""} if part in ("magics", "cli", "api") else set()
             assert target in ALLOWED[part] | {part} | common | shared, f"{path.relative_to(ROOT)} imports {name}"
         elif first == "mlops_nb_server":
             assert part == "mlops_nb_server", f"{path.relative_to(ROOT)} imports the server extension"

@@ -195,6 +195,7 @@ class TeamServer:
         if self._lifeline is not None:
             loop.add_reader(self._lifeline, _end, self._lifeline)
         watching = loop.create_task(self._watch())
+        self.service.courier.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         watching.cancel()

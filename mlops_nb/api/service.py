@@ -22,6 +22,7 @@ from mlops_nb.api.table import OPERATIONS
 from mlops_nb.api.upload import UploadPipe
 from mlops_nb.config import Project
 from mlops_nb.errors import StoreUnreachable
+from mlops_nb.webhooks.delivering import Courier
 
 log = logging.getLogger("mlops_nb.api")
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _THREADS = 8
 _UPLOADS = 32
 _LARGEST_GROUP = 64
+_OF_REGISTRY = ("mlflow.registeredModels.", "mlflow.modelVersions.")
 
 
 class _Waiting(NamedTuple):
@@ -48,6 +50,7 @@ class OperationService:
         project: The project with its store; `project.store(create=...)` opens it.
         router: The routes of all operations.
         written: Set after a writing operation, for whoever watches the store.
+        courier: Delivers to webhooks once it is started.
     """
 
     def __init__(self, served: Served | Project, *, on_group: Callable[[int], None] | None = None) -> None:
@@ -55,6 +58,7 @@ class OperationService:
         self._on_group = on_group
         self.router = Router(OPERATIONS)
         self.written = asyncio.Event()
+        self.courier = Courier(lambda: self.project.store().webhooks)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mlops-api")
         # An upload takes as long as its client: slow ones must not keep the others waiting.
         self._uploads = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="mlops-upload")
@@ -80,6 +84,8 @@ class OperationService:
             answer = await waiting.answer
         if route.operation.is_write:
             self.written.set()
+            if route.operation.name.startswith(_OF_REGISTRY):
+                self.courier.wake()
         return answer
 
     def _hand_in(self, waiting: _Waiting) -> bool:
@@ -113,6 +119,7 @@ class OperationService:
             self._writes.put(None)
         for pipe in list(self._pipes):
             pipe.fail()
+        self.courier.stop()
         self._uploads.shutdown(wait=True, cancel_futures=True)
         if self._writer is not None:
             self._writer.join()

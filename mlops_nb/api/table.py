@@ -15,8 +15,9 @@ from mlops_nb.api.mlflow import runs as mlflow_runs
 from mlops_nb.api.mlflow import server as mlflow_server
 from mlops_nb.api.mlflow import traces as mlflow_traces
 from mlops_nb.api.mlflow import traces_v2 as mlflow_traces_v2
+from mlops_nb.api.mlflow import webhooks as mlflow_webhooks
 from mlops_nb.api.operation import Operation
-from mlops_nb.api.v1 import artifacts, compare, details, endpoints, experiments, ingest, metrics, notebooks, runs, status
+from mlops_nb.api.v1 import artifacts, compare, details, endpoints, experiments, ingest, metrics, notebooks, runs, status, webhooks
 
 OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
@@ -29,6 +30,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *details.OPERATIONS,
     *ingest.OPERATIONS,
     *endpoints.OPERATIONS,
+    *webhooks.OPERATIONS,
     *mlflow_server.OPERATIONS,
     *mlflow_experiments.OPERATIONS,
     *mlflow_runs.OPERATIONS,
@@ -39,6 +41,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *mlflow_logged_models.OPERATIONS,
     *mlflow_registered_models.OPERATIONS,
     *mlflow_model_versions.OPERATIONS,
+    *mlflow_webhooks.OPERATIONS,
     *mlflow_traces.OPERATIONS,
     *mlflow_traces_v2.OPERATIONS,
     *mlflow_assessments.OPERATIONS,

@@ -35,6 +35,7 @@ _COMMANDS = {
     "sync": ("track:sync", "Deliver what is left in the journals."),
     "tensorboard": ("tensorboard:tensorboard", "Bring TensorBoard's logs in and link to them."),
     "track": ("track:track", "List, show and change runs."),
+    "webhooks": ("webhooks:webhooks", "Tell other programs of changes of the registry."),
     "workflow": ("workflow:workflow", "Run a workflow again."),
     # CML's old names: hidden, with a word about the new one.
     "publish": ("legacy:publish", ""),

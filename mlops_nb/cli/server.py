@@ -35,8 +35,8 @@ _NOT_HERE = {
     "--dev": "Give --log-level debug.",
     "--app-name NAME": "Users come in by tokens: --token-file, and --read-token-file for those who only read.",
     "--trace-archival-config PATH": "Traces stay in the store until they are deleted: leave it out.",
-    "--secrets-cache-ttl SECONDS": "It keeps no secrets: leave it out.",
-    "--secrets-cache-max-size NUMBER": "It keeps no secrets: leave it out.",
+    "--secrets-cache-ttl SECONDS": "The secrets of webhooks are read when they are needed: leave it out.",
+    "--secrets-cache-max-size NUMBER": "The secrets of webhooks are read when they are needed: leave it out.",
     "--workspace-store-uri URI": "It has no workspaces: run a server for each team, with a database of its own.",
     "--enable-workspaces": "It has no workspaces: run a server for each team, with a database of its own.",
 }

@@ -11,6 +11,7 @@ the guard refuses names whose address it can see to be private, and the rest is 
 
 from __future__ import annotations
 
+import importlib.metadata
 import socket
 import time
 from collections.abc import Collection, Mapping
@@ -24,7 +25,6 @@ from urllib3.exceptions import HTTPError, MaxRetryError, ResponseError
 from urllib3.poolmanager import PoolManager
 from urllib3.util import Retry
 
-from mlops_nb import __version__
 from mlops_nb.errors import InvalidInput
 from mlops_nb.outgoing.connections import pools
 from mlops_nb.outgoing.errors import MAX_REDIRECTS, AddressRefused, OutgoingError, host_of, shown, translated
@@ -152,7 +152,7 @@ class _Session(requests.Session):
         self._timeout = timeout
         self._max_bytes = max_bytes
         self.max_redirects = MAX_REDIRECTS
-        self.headers["User-Agent"] = f"mlops-nb/{__version__}"
+        self.headers["User-Agent"] = f"mlops-nb/{_version()}"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
@@ -220,3 +220,10 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def _set_body(response: requests.Response, body: bytes) -> None:
     """Give an answer the body that `requests` would have read without a limit."""
     vars(response).update(_content=body, _content_consumed=True)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("mlops-nb")
+    except importlib.metadata.PackageNotFoundError:  # a source tree that is not installed
+        return "unknown"

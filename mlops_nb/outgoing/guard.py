@@ -85,7 +85,7 @@ class Guard:
             if any(each.version == network.version and each in network for network in _METADATA):
                 return f"is at {address}, where metadata services are"
             if each.is_multicast or each.is_unspecified or each.is_link_local or getattr(each, "is_site_local", False):
-                return f"is at {address}, which is not the address of a host on a network"
+                return f"is at {address}, where services of the network itself are"
             if not each.is_global and not (self._allow_private or self._named(host, port)):
                 return f"is at {address}, which is {'this machine' if each.is_loopback else 'in a private or reserved network'}"
         return None
@@ -115,4 +115,6 @@ def _inside(address: Address) -> list[ipaddress.IPv4Address]:
 
 def _refusal(host: str, why: str) -> AddressRefused:
     hint = f"If it shall be reached, name it in the environment of whoever connects: {ENV_ALLOWED_HOSTS}={host}"
+    if "private" not in why and "this machine" not in why:
+        hint = "Such services give out the credentials of a machine, so a name is not enough: only the very address can be allowed."
     return AddressRefused(f"'{host[:200]}' {why}: nothing is sent there.", hint=hint)

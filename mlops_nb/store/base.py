@@ -23,6 +23,7 @@ from mlops_nb.store.registry import ModelRegistry
 from mlops_nb.store.run_files import RunFiles
 from mlops_nb.store.traces import TraceStore
 from mlops_nb.store.transfer import StoreExport, StoreImport
+from mlops_nb.store.webhooks import WebhookStore
 
 LEASE_SECONDS = 60.0
 
@@ -335,6 +336,11 @@ class ServedStore(TrackingStore):
     @abstractmethod
     def traces(self) -> TraceStore:
         """The traces."""
+
+    @property
+    @abstractmethod
+    def webhooks(self) -> WebhookStore:
+        """The webhooks, and the messages that wait for them."""
 
     @property
     @abstractmethod

@@ -255,6 +255,10 @@ class RestStore(TrackingStore):
         response = self._send(method, path, query=query, data=data, is_json=body is not None, api=_MLFLOWS_API)
         return self._decoded(dict[str, Any], response)
 
+    def ask(self, method: str, path: str, *, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return what our own API answers; `path` begins after `/api/v1`."""
+        return self._call(dict[str, Any], method, path, query=query)
+
     def read_model_file(self, model_id: str, path: str) -> Iterator[bytes]:
         """Return the content of a file of a logged model in pieces.
 

@@ -50,6 +50,7 @@ class MlopsServer(ExtensionApp):
         self._liveness = start_liveness(serverapp, self.service.project)
         self._watcher = StoreWatcher(self.service, serverapp.event_logger, self.log)
         self._watcher.start()
+        self.service.courier.start()
         await self.serving.start()
 
     async def stop_extension(self) -> None:

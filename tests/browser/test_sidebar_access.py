@@ -98,7 +98,7 @@ def test_a_store_of_a_newer_version_is_named_with_the_command(
     server = start_lab()
     server.create_run("first")
     lab = open_lab(server)
-    problem = "store.db has schema 0009; this mlops_nb knows schemas up to 0003. A newer mlops_nb wrote it: pip install --upgrade mlops-nb"
+    problem = "store.db has schema 0009; this mlops_nb knows schemas up to 0004. A newer mlops_nb wrote it: pip install --upgrade mlops-nb"
     status = {**server.request("GET", "status"), "problem": problem, "run_count": 0}
     lab.page.route("**/mlops/api/v1/status*", lambda route: route.fulfill(json=status))
     lab.open_sidebar()

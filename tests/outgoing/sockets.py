@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -26,7 +28,7 @@ class Answer(NamedTuple):
 class Receiver:
     """An HTTP server on loopback. `answer` decides on each request; by default it says 200."""
 
-    def __init__(self, answer: Callable[[Received], Answer] | None = None, *, port: int = 0) -> None:
+    def __init__(self, answer: Callable[[Received], Answer] | None = None, *, port: int = 0, certificate: Path | None = None) -> None:
         self.received: list[Received] = []
         self.connections = 0
         self.arrived = threading.Condition()
@@ -63,7 +65,11 @@ class Receiver:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def wait_for(self, count: int, seconds: float = 20) -> list[Received]:
@@ -78,8 +84,8 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def receiving(answer: Callable[[Received], Answer] | None = None) -> Iterator[Receiver]:
-    receiver = Receiver(answer)
+def receiving(answer: Callable[[Received], Answer] | None = None, *, certificate: Path | None = None) -> Iterator[Receiver]:
+    receiver = Receiver(answer, certificate=certificate)
     try:
         yield receiver
     finally:

@@ -291,3 +291,46 @@ def test_connections_are_kept_and_cookies_are_not() -> None:
 def test_a_wrong_entry_in_the_list_of_allowed_hosts_is_named() -> None:
     with pytest.raises(InvalidInput, match="'http://x/y' is not a host"):
         outgoing.session(allowed_hosts=["http://x/y"])
+
+
+def test_a_redirect_away_from_encryption_is_refused_and_a_wrong_certificate_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path)
+    with receiving() as plain, receiving(lambda _: Answer(302, {"Location": plain.url}), certificate=certificate) as secure:
+        client = outgoing.session(allow_private=True, retries=0)
+        with pytest.raises(OutgoingError, match=r"certificate does not pass.*REQUESTS_CA_BUNDLE"):
+            client.get(secure.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        with pytest.raises(AddressRefused, match="not encrypted"):
+            client.get(secure.url)
+        assert plain.received == []
+
+
+def self_signed(folder: Path) -> Path:
+    """Write a certificate for 127.0.0.1 with its key into one file."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file = folder / "certificate.pem"
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return file

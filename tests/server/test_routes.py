@@ -18,7 +18,7 @@ from tests.conftest import TOKEN
     [
         "/",
         "/nope",
-        "/api/2.0/mlflow/webhooks",
+        "/api/2.0/mlflow/workspaces",
         "/api/2.0/mlflow/unified-traces",
         "/v1/metrics",
         "/api/v1/",

@@ -51,8 +51,11 @@ def test_whatever_changes_something_needs_the_permission_to_write() -> None:
         "mlflow.traces.batchGetInfos",
         "runs.compare",
     }
+    # Where a webhook leads to is a secret of those who may change it: the URLs of chats let everybody write who knows them.
+    secrets = {"mlflow.webhooks.get", "mlflow.webhooks.list", "webhooks.deliveries", "webhooks.get", "webhooks.list"}
     for one in OPERATIONS:
-        reads = set(one.methods) <= {"GET", "HEAD"} or one.name.endswith(".search") or one.name in questions
+        asks = set(one.methods) <= {"GET", "HEAD"} or one.name.endswith(".search") or one.name in questions
+        reads = asks and one.name not in secrets
         assert (one.permission is Permission.READ) == reads, one.name
 
 

@@ -19,6 +19,7 @@ from mlops_nb.store.artifacts import ArtifactStore, LocalArtifacts, check_artifa
 from mlops_nb.store.base import LEASE_SECONDS, ExperimentQuery, MetricColumns, Page, RunQuery, ServedStore, StoreStatus
 from mlops_nb.store.files import OwnedFiles
 from mlops_nb.store.purge import Purged, PurgeQuery
+from mlops_nb.store.secrets import SecretBox
 from mlops_nb.store.sql import (
     checking,
     experiments,
@@ -42,8 +43,10 @@ from mlops_nb.store.sql.registry import SqlRegistry
 from mlops_nb.store.sql.search.run_pages import runs_page
 from mlops_nb.store.sql.sqlite import SqliteDatabase
 from mlops_nb.store.sql.traces import SqlTraces
+from mlops_nb.store.sql.webhooks import SqlWebhooks
 from mlops_nb.store.transfer import StoreExport
 
+KEY_FILE = "webhooks.key"
 _LONGEST_LEASE = 1e12  # what a column holds in milliseconds; NaN is not below it
 
 
@@ -53,9 +56,10 @@ class SqlStore(ServedStore):
     Args:
         database: Closed with the store.
         artifacts: Where the files of the runs are.
+        key_file: Where the key is that encrypts secrets, if the environment has none; None: nowhere else.
     """
 
-    def __init__(self, database: Database, artifacts: ArtifactStore) -> None:
+    def __init__(self, database: Database, artifacts: ArtifactStore, *, key_file: Path | None = None) -> None:
         self.database = database
         self._artifacts = artifacts
         self._files = OwnedFiles(artifacts)
@@ -63,6 +67,7 @@ class SqlStore(ServedStore):
         self._registry = SqlRegistry(database)
         self._logged_models = SqlLoggedModels(database)
         self._traces = SqlTraces(database)
+        self._webhooks = SqlWebhooks(database, SecretBox(key_file))
         self._importing = SqlImport(database)
         self._lease_clock = LeaseClock()
 
@@ -73,7 +78,7 @@ class SqlStore(ServedStore):
         The artifacts are at the URI `artifact_root`, else in the folder `artifacts` beside the file.
         """
         artifacts = open_artifacts(artifact_root) if artifact_root else LocalArtifacts(path.parent / "artifacts")
-        return cls(SqliteDatabase(path, durability=durability), artifacts)
+        return cls(SqliteDatabase(path, durability=durability), artifacts, key_file=path.parent / KEY_FILE)
 
     @property
     def files(self) -> OwnedFiles:
@@ -90,6 +95,10 @@ class SqlStore(ServedStore):
     @property
     def traces(self) -> SqlTraces:
         return self._traces
+
+    @property
+    def webhooks(self) -> SqlWebhooks:
+        return self._webhooks
 
     def group(self) -> AbstractContextManager[None]:
         return self.database.group()

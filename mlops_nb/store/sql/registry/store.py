@@ -6,10 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from mlops_nb.core.registry import ModelVersion, RegisteredModel, RegistryQuery, Stage
+from mlops_nb.core.webhooks import Change
 from mlops_nb.store.page import Page
 from mlops_nb.store.registry import ModelRegistry
 from mlops_nb.store.sql.database import Database
 from mlops_nb.store.sql.registry import aliases, models, rows, searching, versions
+from mlops_nb.store.sql.webhooks import outbox
 
 
 class SqlRegistry(ModelRegistry):
@@ -22,7 +24,9 @@ class SqlRegistry(ModelRegistry):
 
     def create_model(self, name: str, *, description: str = "", tags: Mapping[str, str] | None = None) -> RegisteredModel:
         with self._write() as c:
-            return models.create(c, name, description, tags or {}, _now())
+            made = models.create(c, name, description, tags or {}, _now())
+            outbox.note_model(c, rows.of_model(c, name), made)
+            return made
 
     def get_model(self, name: str) -> RegisteredModel:
         with self._read() as c:
@@ -46,11 +50,15 @@ class SqlRegistry(ModelRegistry):
 
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         with self._write() as c:
-            models.set_tags(c, rows.of_model(c, name), {key: value})
+            row = rows.of_model(c, name)
+            models.set_tags(c, row, {key: value})
+            outbox.note(c, Change.MODEL_TAG_SET, row, {"name": name, "key": key, "value": value})
 
     def delete_model_tag(self, name: str, key: str) -> None:
         with self._write() as c:
-            models.delete_tag(c, rows.of_model(c, name), key)
+            row = rows.of_model(c, name)
+            models.delete_tag(c, row, key)
+            outbox.note(c, Change.MODEL_TAG_DELETED, row, {"name": name, "key": key})
 
     def latest_versions(self, name: str, stages: Sequence[Stage] = ()) -> list[ModelVersion]:
         with self._read() as c:
@@ -75,7 +83,9 @@ class SqlRegistry(ModelRegistry):
             source=source, run_id=run_id, model_id=model_id, run_link=run_link, description=description, user=user, tags=tags or {}
         )
         with self._write() as c:
-            return versions.create(c, name, new, _now())
+            made = versions.create(c, name, new, _now())
+            outbox.note_version(c, rows.of_model(c, name), made)
+            return made
 
     def get_version(self, name: str, version: int) -> ModelVersion:
         with self._read() as c:
@@ -99,21 +109,27 @@ class SqlRegistry(ModelRegistry):
 
     def set_version_tag(self, name: str, version: int, key: str, value: str) -> None:
         with self._write() as c:
-            versions.set_tags(c, rows.of_version(c, name, version)[0], {key: value})
+            row, model = rows.of_version(c, name, version)
+            versions.set_tags(c, row, {key: value})
+            outbox.note(c, Change.VERSION_TAG_SET, model, {"name": name, "version": str(version), "key": key, "value": value})
 
     def delete_version_tag(self, name: str, version: int, key: str) -> None:
         with self._write() as c:
-            versions.delete_tag(c, rows.of_version(c, name, version)[0], key)
+            row, model = rows.of_version(c, name, version)
+            versions.delete_tag(c, row, key)
+            outbox.note(c, Change.VERSION_TAG_DELETED, model, {"name": name, "version": str(version), "key": key})
 
     # -- aliases
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         with self._write() as c:
             aliases.put(c, name, alias, version)
+            outbox.note(c, Change.ALIAS_SET, rows.of_model(c, name), {"name": name, "alias": alias, "version": str(version)})
 
     def delete_alias(self, name: str, alias: str) -> None:
         with self._write() as c:
             aliases.delete(c, name, alias)
+            outbox.note(c, Change.ALIAS_DELETED, rows.of_model(c, name), {"name": name, "alias": alias})
 
     def version_of_alias(self, name: str, alias: str) -> ModelVersion:
         with self._read() as c:

@@ -28,6 +28,7 @@ from mlops_nb.store.sql.schema import (
     registered_models,
 )
 from mlops_nb.store.sql.upsert import insert
+from mlops_nb.store.sql.webhooks import outbox
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,13 +112,15 @@ def move(c: sa.Connection, name: str, version: int, stage: Stage, archive_existi
         )
     row, model = rows.of_version(c, name, version)
     table = model_versions
+    before = c.execute(sa.select(table.c.stage).where(table.c.id == row)).scalar_one()
     if archive_existing:
-        c.execute(
-            table.update()
-            .where(table.c.model == model, table.c.stage == stage.value, table.c.id != row)
-            .values(stage=Stage.ARCHIVED.value, last_update_time=now)
-        )
+        others = sa.and_(table.c.model == model, table.c.stage == stage.value, table.c.id != row)
+        archived = list(c.execute(sa.select(table.c.version).where(others).order_by(table.c.version)).scalars())
+        c.execute(table.update().where(others).values(stage=Stage.ARCHIVED.value, last_update_time=now))
+        for other in archived:
+            outbox.note_stage(c, model, name, other, stage.value, Stage.ARCHIVED)
     c.execute(table.update().where(table.c.id == row).values(stage=stage.value, last_update_time=now))
+    outbox.note_stage(c, model, name, version, before, stage)
     models.touch(c, model, now)
     return rows.load_versions(c, [row])[row]
 

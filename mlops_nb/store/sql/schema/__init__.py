@@ -32,6 +32,7 @@ from mlops_nb.store.sql.schema.runs import (
 )
 from mlops_nb.store.sql.schema.traces import trace_assessments, trace_metadata, trace_runs, trace_tags, traces
 from mlops_nb.store.sql.schema.types import INDEXED_LENGTH, SCHEMA_VERSION, metadata
+from mlops_nb.store.sql.schema.webhooks import webhook_deliveries, webhook_events, webhooks
 
 __all__ = [
     "FIRST_EXPERIMENT",
@@ -69,4 +70,7 @@ __all__ = [
     "trace_runs",
     "trace_tags",
     "traces",
+    "webhook_deliveries",
+    "webhook_events",
+    "webhooks",
 ]
