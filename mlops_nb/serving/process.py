@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class WorkerProcess:
         listeners: The open sockets that the numbers in the configuration stand for.
         log: Where its output goes.
         python: The interpreter that it runs in.
+        variables: What the interpreter's environment needs; None where it is this one's.
         threads: Threads that numeric libraries may use.
         on_ended: Called once, when it is gone.
 
@@ -52,7 +53,8 @@ class WorkerProcess:
         listeners: list[socket.socket],
         log: WorkerLog,
         *,
-        python: str = sys.executable,
+        python: str | Path = sys.executable,
+        variables: Mapping[str, str] | None = None,
         threads: int,
         on_ended: Callable[[WorkerProcess], None],
     ) -> None:
@@ -72,13 +74,13 @@ class WorkerProcess:
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [python, "-P", "-m", "mlops_nb.serving.worker", str(theirs.fileno()), str(os.getpid())],
+                [os.fspath(python), "-P", "-m", "mlops_nb.serving.worker", str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
                 pass_fds=[theirs.fileno(), *(one.fileno() for one in listeners)],
                 start_new_session=True,
-                env=_environment(threads),
+                env=_environment(threads, variables),
                 cwd=Path(config.figures).parent,
             )
         except BaseException:
@@ -242,7 +244,7 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a worker: without the secrets of whoever started it."""
     kept = {name: value for name, value in os.environ.items() if not any(part in name.upper() for part in _SECRETS)}
     for name in ("PROMETHEUS_MULTIPROC_DIR", "JPY_PARENT_PID", "JPY_SESSION_NAME", "NOTIFY_SOCKET"):
@@ -250,7 +252,11 @@ def _environment(threads: int) -> dict[str, str]:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         kept.setdefault(name, str(threads))
     own = str(Path(__file__).parent.parent.parent)
-    if own not in site.getsitepackages():  # a source tree: the worker is of the same one
+    if variables is not None:  # another environment, in which nothing else of this one is seen
+        for name in ("PYTHONHOME", "PYTHONPATH"):
+            kept.pop(name, None)
+        kept.update(variables)
+    elif own not in site.getsitepackages():  # a source tree: the worker is of the same one
         kept["PYTHONPATH"] = os.pathsep.join([own, *([kept["PYTHONPATH"]] if kept.get("PYTHONPATH") else [])])
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": kept.get("PYTHONDONTWRITEBYTECODE", "")}
 
