@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import site
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from mlops_nb.serving import channel, figures
+from mlops_nb.serving import channel, descendants, figures
 from mlops_nb.serving.channel import Drain, Failed, Ready, Stuck, WorkerConfig
 from mlops_nb.serving.logs import WorkerLog
 
@@ -65,6 +64,7 @@ class WorkerProcess:
         self.started = time.monotonic()
         self.memory = 0
         self._log = log
+        self._mark = descendants.new_mark()
         self._on_ended = on_ended
         self._loop = asyncio.get_running_loop()
         self._heard = self.started
@@ -80,7 +80,7 @@ class WorkerProcess:
                 stderr=writing,
                 pass_fds=[theirs.fileno(), *(one.fileno() for one in listeners)],
                 start_new_session=True,
-                env=_environment(threads, variables),
+                env={**_environment(threads, variables), descendants.VARIABLE: self._mark},
                 cwd=Path(config.figures).parent,
             )
         except BaseException:
@@ -198,6 +198,7 @@ class WorkerProcess:
                 self._kill_group()  # what it has started and left; before its number can be given to another
             while self._process.poll() is None:
                 await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.to_thread(descendants.end_marked, self._mark)  # what has left its group
         finally:
             if descriptor is not None:
                 self._loop.remove_reader(descriptor)
@@ -233,8 +234,7 @@ class WorkerProcess:
 
     def _kill_group(self) -> None:
         if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            descendants.end(self.pid)
 
 
 def _pidfd(pid: int) -> int | None:
@@ -259,41 +259,3 @@ def _environment(threads: int, variables: Mapping[str, str] | None = None) -> di
     elif own not in site.getsitepackages():  # a source tree: the worker is of the same one
         kept["PYTHONPATH"] = os.pathsep.join([own, *([kept["PYTHONPATH"]] if kept.get("PYTHONPATH") else [])])
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": kept.get("PYTHONDONTWRITEBYTECODE", "")}
-
-
-def usage(pid: int) -> tuple[int, int]:
-    """Return the resident memory (bytes) of a process with its descendants, and how many those are."""
-    found = _descendants(pid)
-    return sum(_memory(one) for one in (pid, *found)), len(found)
-
-
-def _descendants(pid: int) -> list[int]:
-    if not Path("/proc/self/task").exists() or not Path(f"/proc/self/task/{os.getpid()}/children").exists():
-        import psutil
-
-        with contextlib.suppress(psutil.Error):
-            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-        return []
-    found: list[int] = []
-    todo = [pid]
-    while todo and len(found) < 10_000:
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{(one := todo.pop())}/task"):  # noqa: PTH208 - names are enough
-                children = [int(word) for word in Path(f"/proc/{one}/task/{task}/children").read_text().split()]
-                found += children
-                todo += children
-    return found
-
-
-def _memory(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    except OSError:
-        import psutil
-
-        with contextlib.suppress(psutil.Error):
-            return int(psutil.Process(pid).memory_info().rss)
-        return 0
-
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +17,11 @@ from mlops_nb.models.environments import Prepared
 from mlops_nb.serving.app import Door
 from mlops_nb.serving.channel import WorkerConfig
 from mlops_nb.serving.deployment import Deployment
+from mlops_nb.serving.descendants import usage
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.logs import WorkerLog
+from mlops_nb.serving.places import Place, clean_up
 from mlops_nb.serving.preparing import python_of
-from mlops_nb.serving.process import usage
 
 log = logging.getLogger("mlops_nb.serving")
 
@@ -71,12 +70,13 @@ def run(settings: Settings, ready: Callable[[str], None], printed: Callable[[str
     """
     settings.limits.check()
     listener = _listen(settings.host, settings.port)
-    folder = Path(tempfile.mkdtemp(prefix="mlops-nb-"))
+    clean_up()
+    place = Place()
     try:
         with listener:
-            asyncio.run(_serve(settings, listener, folder, ready, printed))
+            asyncio.run(_serve(settings, listener, place.path, ready, printed))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        place.release()
 
 
 async def _serve(

@@ -24,11 +24,11 @@ from mlops_nb.serving import records, sources
 from mlops_nb.serving.app import Door
 from mlops_nb.serving.channel import WorkerConfig
 from mlops_nb.serving.deployment import Deployment
+from mlops_nb.serving.descendants import usage
 from mlops_nb.serving.endpoint import HostedEndpoint
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.logs import WorkerLog
 from mlops_nb.serving.ownership import Ownership
-from mlops_nb.serving.process import usage
 from mlops_nb.serving.records import Attempt, EndpointInfo, EndpointRecord, Role, ServedModel, StartRequest
 from mlops_nb.store.base import ServedStore
 
