@@ -15,7 +15,7 @@ import yaml
 
 from mlops_nb.errors import InvalidInput
 from mlops_nb.models import environment, flavors
-from mlops_nb.models.example import first_rows, write_example
+from mlops_nb.models.example import as_rows, first_rows, write_example
 from mlops_nb.models.flavors.form import Request
 from mlops_nb.models.metadata import MLMODEL_FILE
 from mlops_nb.models.scan import trust
@@ -96,6 +96,7 @@ def save_model(
     if folder.exists() and any(folder.iterdir()):
         raise InvalidInput(f"The folder '{folder}' is not empty.")
     folder.mkdir(parents=True, exist_ok=True)
+    input_example = as_rows(input_example, flavor or flavors.name_of(model))
     example = first_rows(input_example) if _has_rows(input_example) else input_example
     form = None if signature is False else signature_of(signature)
     module = flavors.named(flavor) if flavor else flavors.flavor_of(model)

@@ -97,12 +97,14 @@ class _Worker:
             import uvicorn  # noqa: F401 - said before the model is loaded
         except ImportError:
             raise MissingDependencyError("uvicorn", extra="serve", purpose="Serving models") from None
+        from mlops_nb.models.flavors.pickling import spare_memory
         from mlops_nb.models.loading import load_model
         from mlops_nb.serving.app import ScoringApp
         from mlops_nb.serving.figures import Figures
         from mlops_nb.serving.pages import About
         from mlops_nb.serving.scorer import Scorer
 
+        spare_memory()
         figures = Figures(Path(config.figures), config.name, config.version)
         model = load_model(config.folder, allow_unsafe=config.allow_unsafe)
         self.scorer = Scorer(model, name=config.name, version=config.version, limits=config.limits, figures=figures, on_stuck=self._stuck)
