@@ -49,7 +49,7 @@ def test_the_worst_slices_and_what_was_seen_are_told(project: Path, tmp_path: Pa
     assert lines[0].startswith("| age | 0 to 49.75 | 50 | 0.6 | 0.4618 to 0.7239")  # Wilson's interval of 30 in 50
     assert r"| plan | free\|&lt;b&gt; | 100 | 0.3 |" in text and "<b>" not in text
     assert "age: float64; 0.0 to 199.0; none missing" in text and "pro" in text
-    assert "holds nothing that a scan knows to run code" in text
+    assert "hold nothing that a scan knows to run code" in text
 
 
 def test_what_is_not_known_is_said_to_be_so(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

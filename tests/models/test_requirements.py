@@ -71,3 +71,26 @@ def test_a_package_that_comes_with_another_is_not_named_unless_it_is_asked_for()
     assert "pandas" in inferring._distributions({"pandas", "dateutil", "six"}, set())
     assert "six" not in inferring._distributions({"pandas", "dateutil", "six"}, set())
     assert "python-dateutil" in inferring._distributions({"pandas"}, {"dateutil"})
+
+
+SPARING = """
+import sys
+from mlops_nb.models.flavors import pickling
+from mlops_nb.models.loading import load_model
+pickling.spare_memory()
+model = load_model(sys.argv[1])
+import sklearn.utils, skops.io._trusted_types as types
+print(float(model.predict([[2.0]])[0]), "pytest" in sys.modules, types.SKLEARN_ESTIMATOR_TYPE_NAMES, sklearn.utils.all_estimators.__name__)
+"""
+
+
+def test_a_worker_does_not_import_all_of_scikit_learn_for_one_estimator(tmp_path: Path) -> None:
+    linear = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    pytest.importorskip("skops", reason="skops is not installed")
+    from mlops_nb.models import save_model
+
+    save_model(linear.LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), tmp_path / "m", input_example=[[0.0]])
+    done = subprocess.run(
+        [sys.executable, "-c", SPARING, str(tmp_path / "m")], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["4.0", "False", "[]", "all_estimators"], done.stderr
