@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mlops_nb.serving.records import EndpointInfo
 
 _TOKEN = "MLOPS_NB_SERVE_TOKEN"
+_ENV_HELP = "clean: of the model's own where the server's Python lacks what it requires; kernel: the server's in any case."
 
 
 @click.group()
@@ -33,6 +35,8 @@ def serve() -> None:
 @click.option("--canary", metavar="SHARE", help="Only this share of the requests of the endpoint that is there, such as 10%.")
 @click.option("--shadow", metavar="SHARE", help="A copy of this share of the requests; its answers are only compared.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Also a port of its own on this machine; 0 is any.")
+@click.option("--env", type=click.Choice(["kernel", "clean"]), default="clean", show_default=True, help=_ENV_HELP)
+@click.option("--env-manager", type=click.Choice(["local", "virtualenv", "uv", "conda"]), help="What makes a clean environment.")
 @click.option("--allow-unsafe", is_flag=True, help="Load it although it could run code on loading.")
 @json_option
 def start(
@@ -43,13 +47,15 @@ def start(
     canary: str | None,
     shadow: str | None,
     port: int | None,
+    env: str,
+    env_manager: str | None,
     allow_unsafe: bool,
     json_flag: bool,
 ) -> None:
     """Serve MODEL: models:/NAME/3, NAME@prod, a run such as @best:auc, or runs:/RUN/PATH."""
     from mlops_nb.fluent import serving
     from mlops_nb.magics.serve_cards import card_bundle
-    from mlops_nb.magics.serve_parsers import seconds, share
+    from mlops_nb.magics.serve_parsers import ENVIRONMENTS, seconds, share
 
     endpoint = serving.serve(
         model,
@@ -59,7 +65,9 @@ def start(
         canary=share(canary) if canary else None,
         shadow=share(shadow) if shadow else None,
         port=port,
+        env_manager=env_manager or ENVIRONMENTS[env],
         allow_unsafe=allow_unsafe,
+        told=_say_step(),
     )
     info = endpoint.info()
     say(info, card_bundle(endpoint, info)["text/plain"], as_json=json_flag)
@@ -163,6 +171,20 @@ def extend(name: str, ttl: str) -> None:
     click.echo(f"◉ {name} lives for {ttl} from now.")
 
 
+def _say_step() -> Callable[[EndpointInfo], None]:
+    """Return what tells each step of a start once."""
+    last = ""
+
+    def told(info: EndpointInfo) -> None:
+        nonlocal last
+        step = info.attempt.step if info.attempt else ""
+        if step and step != last:
+            click.echo(f"  {step}", err=True)
+        last = step
+
+    return told
+
+
 def _say_live(info: EndpointInfo) -> None:
     click.echo(f"◉ {info.name}: {info.live.label if info.live else 'nothing'} is live.")
 
@@ -175,7 +197,12 @@ def _say_live(info: EndpointInfo) -> None:
 @click.option("-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", help="Listen on this address; 0.0.0.0 is all of them.")
 @click.option("-t", "--timeout", default=60.0, type=float, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", help="Seconds of a request.")
 @click.option("-w", "--workers", default=1, type=click.IntRange(1, 64), envvar="MLFLOW_WORKERS", help="Processes.")
-@click.option("--env-manager", default="local", type=click.Choice(["local"]), help="The model runs in this environment.")
+@click.option(
+    "--env-manager",
+    default="virtualenv",
+    type=click.Choice(["local", "virtualenv", "uv", "conda"]),
+    help="What makes the model's own environment, where this Python lacks what it requires; local: this Python in any case.",
+)
 @click.option("--no-conda", is_flag=True, hidden=True, expose_value=False)
 @click.option("--install-mlflow", is_flag=True, hidden=True, expose_value=False)
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=f"The token to come in with; or {_TOKEN}.")
@@ -223,6 +250,7 @@ def models_serve(
             limits=limits,
             door=door,
             allow_unsafe=allow_unsafe,
+            env_manager=env_manager,
         )
     run(settings, lambda url: _say_served(url, model_uri, door), lambda line: click.echo(line, err=True))
 

@@ -37,6 +37,7 @@ def serve(
     limits: Limits | None = None,
     register: bool = True,
     parity: bool = True,
+    env_manager: str = "virtualenv",
     allow_unsafe: bool = False,
     told: Callable[[EndpointInfo], None] = lambda _: None,
     **options: Any,
@@ -60,6 +61,8 @@ def serve(
         limits: Of a request and of each process.
         register: Make a variable a version of the registered model of the endpoint's name.
         parity: Compare with the variable before it is said to be ready. Where answers differ, the endpoint is ended.
+        env_manager: What makes the model's own environment, where the server's Python lacks what the model requires: `virtualenv`,
+            `uv` or `conda`. `local`: it runs in the server's all the same.
         allow_unsafe: Load a model that could run code on loading. Say so only of models whose makers you trust.
         told: Called with the state while it starts.
         **options: What `log_model` and the flavor take.
@@ -83,6 +86,7 @@ def serve(
         limits=limits,
         port=port,
         register=register and ours is not None,
+        env_manager=env_manager,
         # What this notebook has made may run the code that this notebook has written.
         allow_unsafe=allow_unsafe or ours is not None,
     )

@@ -11,13 +11,13 @@ from typing import Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.display import display as _display
 
-from mlops_nb.core.formatting import format_number
+from mlops_nb.core.formatting import format_number, one_line
 from mlops_nb.errors import InvalidInput, MlopsError, did_you_mean
 from mlops_nb.fluent import serving
 from mlops_nb.magics import serve_cards as cards
 from mlops_nb.magics.arguments import split_words, unquoted
 from mlops_nb.magics.live import is_live
-from mlops_nb.magics.serve_parsers import EXPRESSIONS, START_VERB, VERBS, parser_of, seconds, share
+from mlops_nb.magics.serve_parsers import ENVIRONMENTS, EXPRESSIONS, START_VERB, VERBS, parser_of, seconds, share
 from mlops_nb.serving.client import Endpoint
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.payloads import request_of
@@ -44,7 +44,7 @@ class ServeMagics(Magics):
         """Serve models, and look after what is served.
 
         %serve VAR|RUN|MODEL[@ALIAS] [--name N] [--example ROWS] [--ttl 2h] [--workers 1] [--canary 10%] [--shadow]
-               [--port] [--timeout 60s] [--memory MIB] [--no-register] [--no-parity] [--allow-unsafe]
+               [--port] [--timeout 60s] [--memory MIB] [--env kernel|clean] [--no-register] [--no-parity] [--allow-unsafe]
                                              a process of its own, behind Jupyter's login; ready when parity is proven
         %serve ls                            what is served
         %serve test N [ROWS]                 ask it; %%serve test N takes a JSON body
@@ -114,6 +114,7 @@ class ServeMagics(Magics):
                 limits=_limits(arguments),
                 register=not arguments.no_register,
                 parity=not arguments.no_parity,
+                env_manager=arguments.env_manager or ENVIRONMENTS[arguments.env or "clean"],
                 allow_unsafe=arguments.allow_unsafe,
                 told=progress.told,
             )
@@ -244,7 +245,8 @@ class _Progress:
         """Show that it is on its way."""
         if not self._is_live:
             return
-        text = f"◌ {info.name} is starting · {time.monotonic() - self._began:.0f} s"
+        step = f" · {one_line(info.attempt.step)[:120]}" if info.attempt is not None and info.attempt.step else ""
+        text = f"◌ {info.name} is starting · {time.monotonic() - self._began:.0f} s{step}"
         if self._handle is None:
             self._handle = _display({"text/plain": text}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:

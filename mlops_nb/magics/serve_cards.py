@@ -56,6 +56,9 @@ def card_bundle(endpoint: Endpoint, info: EndpointInfo) -> Bundle:
     if info.problem:
         text += f"\n  {one_line(info.problem)}"
         parts.append(f'<div style="color:{_BAD}">{escape(info.problem[:500])}</div>')
+    if live is not None and live.environment:
+        text += f"\n  {one_line(live.environment)}"
+        parts.append(f'<div style="opacity:.85">{escape(live.environment[:500])}</div>')
     for role, version in (("canary", info.canary), ("shadow", info.shadow)):
         if version is not None:
             line = f"{role} {_version(version)} {version.state} · {version.share:.0%} of the requests"

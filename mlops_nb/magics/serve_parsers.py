@@ -9,6 +9,8 @@ from collections.abc import Callable
 from mlops_nb.errors import InvalidInput
 from mlops_nb.magics.arguments import MagicParser
 
+ENVIRONMENTS = {"clean": "virtualenv", "kernel": "local"}
+"""`--env` in the words of `--env-manager`."""
 START_VERB = "_start"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
 _SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -61,6 +63,8 @@ def _start() -> MagicParser:
     parser.add_argument("--canary", metavar="SHARE", help="only this share of the requests, such as 10%%")
     parser.add_argument("--shadow", nargs="?", const="100%", metavar="SHARE", help="a copy of the requests; its answers are only compared")
     parser.add_argument("--port", nargs="?", const="0", metavar="PORT", help="also a port of its own on this machine, for heavy load")
+    parser.add_argument("--env", choices=list(ENVIRONMENTS), help="clean, the default: the model's own where the server's lacks something")
+    parser.add_argument("--env-manager", choices=["local", "virtualenv", "uv", "conda"], help="what makes a clean environment")
     parser.add_argument("--timeout", metavar="TIME", help="the longest that a request may take; 60s by default")
     parser.add_argument("--memory", metavar="MIB", type=int, help="the most memory of a process")
     parser.add_argument("--no-register", action="store_true", help="do not make the variable a version of a registered model")

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from mlops_nb.errors import MlopsError
+from mlops_nb.models.environments import Prepared
 from mlops_nb.serving.channel import Ready, WorkerConfig
 from mlops_nb.serving.forwarding import Forwarded, Forwarder, Header, WorkerGone
 from mlops_nb.serving.logs import WorkerLog
@@ -57,6 +59,7 @@ class Deployment:
         log: Of the endpoint.
         threads: Threads that numeric libraries may use in each.
         changed: Called when the state has changed.
+        prepared: The Python of the model; this one by default.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Deployment:
         log: WorkerLog,
         threads: int,
         changed: Callable[[], None],
+        prepared: Prepared | None = None,
     ) -> None:
         self.state = State.STARTING
         self.problem = ""
@@ -85,6 +89,7 @@ class Deployment:
         self._workers: list[WorkerProcess] = []
         self._crashes: deque[float] = deque(maxlen=_CRASHES)
         self._forwarder = Forwarder(str(socket_path))
+        self._prepared = prepared
         self._stopping = False
         self._restarting: set[asyncio.Task[None]] = set()
 
@@ -97,6 +102,13 @@ class Deployment:
     def workers(self) -> list[WorkerProcess]:
         """The processes that live."""
         return [worker for worker in self._workers if worker.is_alive]
+
+    @property
+    def environment(self) -> str:
+        """What to know about the Python that the model runs in, in words; "" where it is this one, and meets the requirements."""
+        if self._prepared is None:
+            return ""
+        return f"its own environment: {self._prepared.python}" if self._prepared.is_own else self._prepared.warning
 
     @property
     def running(self) -> int:
@@ -121,14 +133,22 @@ class Deployment:
         return first.ready
 
     def _start_one(self) -> WorkerProcess:
-        worker = WorkerProcess(self._config, self._sockets, self._log, threads=self._threads, on_ended=self._ended)
+        place = self._prepared
+        python, variables = (place.python, place.variables) if place is not None and place.is_own else (sys.executable, None)
+        worker = WorkerProcess(
+            self._config, self._sockets, self._log, python=python, variables=variables, threads=self._threads, on_ended=self._ended
+        )
         self._workers.append(worker)
         return worker
 
     def _failure(self, worker: WorkerProcess) -> MlopsError:
         failed = worker.failure
         if failed is not None:
-            return ModelFailed(failed.message, hint=failed.hint)
+            lacks = self._prepared is not None and self._prepared.is_own and "which is not installed" in failed.message
+            hint = (
+                "The model's requirements do not name it: mlops-nb models update-pip-requirements -m MODEL add PACKAGE" if lacks else None
+            )
+            return ModelFailed(failed.message, hint=hint or failed.hint)
         last = "\n".join(self._log.lines(15))
         return ModelFailed(f"The model's process ended before it was ready: {ending(worker)}.", hint=f"Its last lines:\n{last}")
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mlops_nb.models.environments import Prepared
 from mlops_nb.serving.deployment import Deployment, State
 from mlops_nb.serving.failures import ScoringFailure
 from mlops_nb.serving.forwarding import Forwarded, Header, WorkerGone
 from mlops_nb.serving.logs import WorkerLog
+from mlops_nb.serving.preparing import python_of
 from mlops_nb.serving.records import Attempt, EndpointInfo, EndpointRecord, Role, ServedModel, Traffic, VersionInfo
 
 log = logging.getLogger("mlops_nb.serving")
@@ -38,6 +42,7 @@ class HostedEndpoint:
         live, canary, shadow: The workers of its versions, where they run.
         coming: Those of a version that is being started.
         attempt: The last start of a version.
+        making: Ends the making of a version's environment, once set.
     """
 
     def __init__(self, record: EndpointRecord, worker_log: WorkerLog) -> None:
@@ -49,6 +54,7 @@ class HostedEndpoint:
         self.coming: Deployment | None = None
         self.attempt: Attempt | None = None
         self.changing = asyncio.Lock()
+        self.making = threading.Event()
         self._traffic: deque[tuple[float, float, bool]] = deque(maxlen=_KEPT)
         self._shadowing: set[asyncio.Task[None]] = set()
         self._shadowed = {"same": 0, "different": 0, "failed": 0}
@@ -56,6 +62,26 @@ class HostedEndpoint:
     def deployments(self) -> list[Deployment]:
         """Return those that run, or are on their way."""
         return [one for one in (self.live, self.canary, self.shadow, self.coming) if one is not None]
+
+    async def prepare(self, folder: Path, model: ServedModel) -> Prepared:
+        """Return the Python that a version runs in; the attempt and the log tell how its environment is made.
+
+        Raises:
+            MlopsError: If it cannot be made, or `making` is set meanwhile.
+        """
+        attempt = self.attempt
+
+        def said(line: str) -> None:
+            self.log.note(line)
+            if attempt is not None:
+                attempt.step = line
+
+        over = self.making = threading.Event()
+        try:
+            return await python_of(folder, model.env_manager, allow_unsafe=model.allow_unsafe, said=said, over=over)
+        finally:
+            if attempt is not None:
+                attempt.step = ""
 
     # -- requests
 
@@ -193,6 +219,7 @@ def _version(model: ServedModel | None, deployment: Deployment | None, share: fl
         platform=ready.platform if ready else "",
         batching=ready.batching if ready else "",
         load_ms=ready.load_ms if ready else 0.0,
+        environment=deployment.environment,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mlops_nb.errors import InvalidInput
+from mlops_nb.models.environments import MANAGERS
 from mlops_nb.serving.limits import Limits
 
 RECORD_FILE = "endpoint.json"
@@ -40,6 +41,7 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
         registered: The registered model that it is a version of, or "".
         run_id: The run that made it, or "".
         allow_unsafe: Somebody has said that it may run code on loading.
+        env_manager: What makes its own environment, where the server's Python lacks what it requires; `local`: the server's.
     """
 
     label: str
@@ -48,6 +50,7 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
     registered: str = ""
     run_id: str = ""
     allow_unsafe: bool = False
+    env_manager: str = "virtualenv"
 
 
 class EndpointRecord(msgspec.Struct, kw_only=True):
@@ -97,6 +100,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
         port: A port of its own: 0 any, None none.
         register: Make it a version of the registered model of the endpoint's name, unless it is one of a registered model.
         allow_unsafe: Load it although it can run code on loading.
+        env_manager: What makes the model's own environment, where the server's Python lacks what it requires: `virtualenv`, `uv`,
+            `conda`; or `local`: it runs in the server's all the same.
     """
 
     name: str
@@ -109,6 +114,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     register: bool = False
     allow_unsafe: bool = False
+    env_manager: str = "virtualenv"
 
     def check(self) -> None:
         """Check what needs nothing but itself.
@@ -126,6 +132,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInput(f"{self.port} is no port.", hint="Give a number from 1 to 65535, or 0 for any.")
         if self.limits is not None:
             self.limits.check()
+        if self.env_manager not in MANAGERS:
+            raise InvalidInput(f"There is no environment manager '{self.env_manager[:40]}'.", hint=f"There are: {', '.join(MANAGERS)}.")
 
 
 class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,16 +151,18 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     platform: str = ""
     batching: str = ""
     load_ms: float = 0.0
+    environment: str = ""
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """The last start of a version: `state` is `starting`, `ready` or `failed`."""
+    """The last start of a version: `state` is `starting`, `ready` or `failed`; `step` is what it is at."""
 
     number: int
     label: str
     role: Role
     state: str
     problem: str = ""
+    step: str = ""
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):

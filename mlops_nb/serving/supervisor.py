@@ -16,16 +16,19 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mlops_nb.errors import AlreadyExists, InvalidInput, MlopsError, NotFound, NotSupported, did_you_mean
+from mlops_nb.models.environments import Prepared
 from mlops_nb.serving import records, sources
 from mlops_nb.serving.app import Door
 from mlops_nb.serving.channel import WorkerConfig
 from mlops_nb.serving.deployment import Deployment
+from mlops_nb.serving.descendants import usage
 from mlops_nb.serving.endpoint import HostedEndpoint
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.logs import WorkerLog
 from mlops_nb.serving.ownership import Ownership
-from mlops_nb.serving.process import usage
 from mlops_nb.serving.records import Attempt, EndpointInfo, EndpointRecord, Role, ServedModel, StartRequest
 from mlops_nb.store.base import ServedStore
 
@@ -186,6 +189,7 @@ class Supervisor:
             model = ServedModel(label="1", model=request.model_uri, folder=str(folder.absolute()), allow_unsafe=request.allow_unsafe)
         else:
             model = await asyncio.to_thread(self._fetch, request)
+        model = msgspec.structs.replace(model, env_manager=request.env_manager)
         endpoint = self._endpoints.get(request.name) or self._new(request, model)
         attempt = endpoint.attempt = self._attempt(model.label, request.role)
         task = self._spawn(self._serve(endpoint, request, model, attempt))
@@ -238,7 +242,8 @@ class Supervisor:
         attempt = endpoint.attempt
         assert attempt is not None
         try:
-            deployment = endpoint.coming = self._deployment(endpoint, model, role)
+            prepared = await endpoint.prepare(self._folder / _MODELS / model.folder, model)
+            deployment = endpoint.coming = self._deployment(endpoint, model, role, prepared)
             await deployment.start()
             if self._endpoints.get(endpoint.record.name) is not endpoint:
                 await deployment.stop(at_once=True)
@@ -258,7 +263,7 @@ class Supervisor:
         if before is not None:
             await before.stop()
 
-    def _deployment(self, endpoint: HostedEndpoint, model: ServedModel, role: Role) -> Deployment:
+    def _deployment(self, endpoint: HostedEndpoint, model: ServedModel, role: Role, prepared: Prepared) -> Deployment:
         record = endpoint.record
         self._numbers += 1
         place = self._folder / _RECORDS / record.name
@@ -280,6 +285,7 @@ class Supervisor:
             log=endpoint.log,
             threads=max(1, (os.cpu_count() or 1) // record.workers),
             changed=self._changed,
+            prepared=prepared,
         )
 
     # -- changing
@@ -368,6 +374,7 @@ class Supervisor:
         endpoint = self._endpoints.pop(name, None)
         if endpoint is None:
             return
+        endpoint.making.set()
         self._owned.close_port(name)
         (self._folder / _RECORDS / name / records.RECORD_FILE).unlink(missing_ok=True)
         await asyncio.gather(*(one.stop(at_once=one is endpoint.coming) for one in endpoint.deployments()))

@@ -24,6 +24,7 @@ from mlops_nb.errors import MissingDependencyError, MlopsError
 from mlops_nb.serving import channel
 from mlops_nb.serving.batching import try_out
 from mlops_nb.serving.channel import Alive, Failed, Ready, Stuck, WorkerConfig
+from mlops_nb.serving.descendants import adopt_orphans, end_below
 
 _PR_SET_PDEATHSIG = 1
 _ALIVE_SECONDS = 1.0
@@ -37,6 +38,7 @@ _OPEN_FILES = 16_384
 def main(control_number: int, parent: int) -> int:
     """Serve what the channel says; return the exit status."""
     _die_with(parent)
+    adopt_orphans()
     os.register_at_fork(after_in_child=_die_with_parent)
     faulthandler.enable()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
@@ -60,6 +62,7 @@ def main(control_number: int, parent: int) -> int:
         worker.say(Failed(message=f"The model cannot be loaded: {type(error).__name__}: {error}"[:1000]))
         return 1
     worker.run()
+    end_below(os.getpid())  # what the model has started and left, wherever it is
     return 0
 
 
@@ -94,12 +97,14 @@ class _Worker:
             import uvicorn  # noqa: F401 - said before the model is loaded
         except ImportError:
             raise MissingDependencyError("uvicorn", extra="serve", purpose="Serving models") from None
+        from mlops_nb.models.flavors.pickling import spare_memory
         from mlops_nb.models.loading import load_model
         from mlops_nb.serving.app import ScoringApp
         from mlops_nb.serving.figures import Figures
         from mlops_nb.serving.pages import About
         from mlops_nb.serving.scorer import Scorer
 
+        spare_memory()
         figures = Figures(Path(config.figures), config.name, config.version)
         model = load_model(config.folder, allow_unsafe=config.allow_unsafe)
         self.scorer = Scorer(model, name=config.name, version=config.version, limits=config.limits, figures=figures, on_stuck=self._stuck)

@@ -34,6 +34,7 @@ class EndpointStart(Wire, kw_only=True):
     port: int | None = None
     register: bool = False
     allow_unsafe: bool = False
+    env_manager: str = "virtualenv"
     wait: Seconds = 10.0
 
 
