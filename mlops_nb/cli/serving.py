@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlops_nb.serving.app import Door
     from mlops_nb.serving.records import EndpointInfo
 
+ROUTES = ("json", "v2", "openai")
 _TOKEN = "MLOPS_NB_SERVE_TOKEN"
 
 
@@ -33,6 +34,8 @@ def serve() -> None:
 @click.option("--canary", metavar="SHARE", help="Only this share of the requests of the endpoint that is there, such as 10%.")
 @click.option("--shadow", metavar="SHARE", help="A copy of this share of the requests; its answers are only compared.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Also a port of its own on this machine; 0 is any.")
+@click.option("--gpu", is_flag=True, help="Compute on a GPU of this machine.")
+@click.option("--route", default="json", show_default=True, type=click.Choice(ROUTES), help="The protocol that the code shows.")
 @click.option("--allow-unsafe", is_flag=True, help="Load it although it could run code on loading.")
 @json_option
 def start(
@@ -43,6 +46,8 @@ def start(
     canary: str | None,
     shadow: str | None,
     port: int | None,
+    gpu: bool,
+    route: str,
     allow_unsafe: bool,
     json_flag: bool,
 ) -> None:
@@ -59,6 +64,8 @@ def start(
         canary=share(canary) if canary else None,
         shadow=share(shadow) if shadow else None,
         port=port,
+        gpu=gpu,
+        route=route,
         allow_unsafe=allow_unsafe,
     )
     info = endpoint.info()
@@ -120,14 +127,39 @@ def test(name: str, body: Any, content_type: str) -> None:
 
 @serve.command("monitor")
 @click.argument("name")
+@click.option("--ref", metavar="RUN", help="Hold requests against the data of this run from now on, such as @best:auc.")
 @json_option
-def monitor(name: str, json_flag: bool) -> None:
-    """Show the traffic of the last minute, the processes and the versions of an endpoint."""
-    from mlops_nb.fluent.serving import find_server
-    from mlops_nb.magics.serve_cards import monitor_bundle
+def monitor(name: str, ref: str | None, json_flag: bool) -> None:
+    """Show traffic, latency, versions, and how requests compare with the data that the model was trained on."""
+    from mlops_nb.fluent.serving import endpoint, reference_run
+    from mlops_nb.magics.serve_monitor import monitor_bundle
 
-    info = find_server().get(name)
-    say(info, monitor_bundle(info)["text/plain"], as_json=json_flag)
+    found = endpoint(name)
+    monitored = found.monitor(None if ref is None else reference_run(ref))
+    say(monitored, None if json_flag else monitor_bundle(monitored, found.info())["text/plain"], as_json=json_flag)
+
+
+@serve.command("package")
+@click.argument("name")
+@click.option("--docker", "kind", flag_value="docker", help="A folder to build an image from.")
+@click.option("--bento", "kind", flag_value="bento", help="A service for BentoML.")
+@click.option("--kserve", "kind", flag_value="kserve", help="An InferenceService for Kubernetes.")
+@click.option("--mlflow", "kind", flag_value="mlflow", help="The model folder, as MLflow serves it.")
+@click.option("--ray", "kind", flag_value="ray", help="An application for Ray Serve.")
+@click.option("--sagemaker", "kind", flag_value="sagemaker", help="model.tar.gz and what SageMaker runs.")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--storage-uri", help="KServe: where the cluster finds the model folder, such as s3://bucket/model.")
+@click.option("--allow-unsafe", is_flag=True, help="What is written may load a model that could run code.")
+def package(name: str, kind: str | None, directory: Path, storage_uri: str | None, allow_unsafe: bool) -> None:
+    """Write into DIRECTORY what is needed to serve elsewhere what is live at an endpoint."""
+    from mlops_nb.fluent.serving import endpoint
+    from mlops_nb.models.exports import NEXT_STEPS
+
+    if kind is None:
+        raise click.UsageError("Give one of --docker, --bento, --kserve, --mlflow, --ray, --sagemaker.")
+    for path in endpoint(name).package(kind, directory, storage_uri=storage_uri, allow_unsafe=allow_unsafe):
+        click.echo(f"wrote {path}")
+    click.echo(f"Next: {NEXT_STEPS[kind].format(directory=directory)}")
 
 
 @serve.command("promote")
