@@ -171,7 +171,10 @@ def _numbers(values: Any) -> Any:
 
     kind = getattr(getattr(values, "dtype", None), "kind", None)
     if kind is None and not hasattr(values, "dtype"):
-        values = np.asarray(values)
+        try:
+            values = np.asarray(values)
+        except ValueError:  # lists among them
+            return None
         kind = values.dtype.kind
     if kind in ("i", "u", "f"):
         if hasattr(values, "to_numpy") and not isinstance(getattr(values, "dtype", None), np.dtype):

@@ -227,8 +227,11 @@ class Endpoint:
 
     def send(self, body: str | bytes, content_type: str = "application/json", *, protocol: str = "invocations") -> tuple[int, str]:
         """Send a body as it is, by MLflow's protocol (`invocations`) or `v2`, and return status and body of the answer."""
-        path = f"v2/models/{_part(self.name)}/infer" if protocol == "v2" else "invocations"
-        status, answer = self._server.ask(self.name, body.encode() if isinstance(body, str) else body, content_type, path)
+        content = body.encode() if isinstance(body, str) else body
+        if protocol == "v2":
+            status, answer = self._server.ask(self.name, content, content_type, f"v2/models/{_part(self.name)}/infer")
+        else:
+            status, answer = self._server.ask(self.name, content, content_type)
         return status, answer.decode("utf-8", "replace")
 
     def compare(self, data: Any, expected: Any = None) -> Parity:

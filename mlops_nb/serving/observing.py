@@ -24,7 +24,7 @@ log = logging.getLogger("mlops_nb.serving")
 
 _TICK = 1.0
 _ROWS_A_TICK = 500
-_ROWS_A_REQUEST = 100
+_ROWS_A_REQUEST = 200
 _TABLE_COSTS = 8
 """A table of pandas costs as much to look at as so many rows of an array."""
 
