@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_nb.serving.app import Door
     from mlops_nb.serving.records import EndpointInfo
 
+ROUTES = ("json", "v2", "openai")
 _TOKEN = "MLOPS_NB_SERVE_TOKEN"
 _ENV_HELP = "clean: of the model's own where the server's Python lacks what it requires; kernel: the server's in any case."
 
@@ -37,6 +38,8 @@ def serve() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Also a port of its own on this machine; 0 is any.")
 @click.option("--env", type=click.Choice(["kernel", "clean"]), default="clean", show_default=True, help=_ENV_HELP)
 @click.option("--env-manager", type=click.Choice(["local", "virtualenv", "uv", "conda"]), help="What makes a clean environment.")
+@click.option("--gpu", is_flag=True, help="Compute on a GPU of this machine.")
+@click.option("--route", default="json", show_default=True, type=click.Choice(ROUTES), help="The protocol that the code shows.")
 @click.option("--allow-unsafe", is_flag=True, help="Load it although it could run code on loading.")
 @json_option
 def start(
@@ -49,6 +52,8 @@ def start(
     port: int | None,
     env: str,
     env_manager: str | None,
+    gpu: bool,
+    route: str,
     allow_unsafe: bool,
     json_flag: bool,
 ) -> None:
@@ -66,6 +71,8 @@ def start(
         shadow=share(shadow) if shadow else None,
         port=port,
         env_manager=env_manager or ENVIRONMENTS[env],
+        gpu=gpu,
+        route=route,
         allow_unsafe=allow_unsafe,
         told=_say_step(),
     )
@@ -128,14 +135,39 @@ def test(name: str, body: Any, content_type: str) -> None:
 
 @serve.command("monitor")
 @click.argument("name")
+@click.option("--ref", metavar="RUN", help="Hold requests against the data of this run from now on, such as @best:auc.")
 @json_option
-def monitor(name: str, json_flag: bool) -> None:
-    """Show the traffic of the last minute, the processes and the versions of an endpoint."""
-    from mlops_nb.fluent.serving import find_server
-    from mlops_nb.magics.serve_cards import monitor_bundle
+def monitor(name: str, ref: str | None, json_flag: bool) -> None:
+    """Show traffic, latency, versions, and how requests compare with the data that the model was trained on."""
+    from mlops_nb.fluent.serving import endpoint, reference_run
+    from mlops_nb.magics.serve_monitor import monitor_bundle
 
-    info = find_server().get(name)
-    say(info, monitor_bundle(info)["text/plain"], as_json=json_flag)
+    found = endpoint(name)
+    monitored = found.monitor(None if ref is None else reference_run(ref))
+    say(monitored, None if json_flag else monitor_bundle(monitored, found.info())["text/plain"], as_json=json_flag)
+
+
+@serve.command("package")
+@click.argument("name")
+@click.option("--docker", "kind", flag_value="docker", help="A folder to build an image from.")
+@click.option("--bento", "kind", flag_value="bento", help="A service for BentoML.")
+@click.option("--kserve", "kind", flag_value="kserve", help="An InferenceService for Kubernetes.")
+@click.option("--mlflow", "kind", flag_value="mlflow", help="The model folder, as MLflow serves it.")
+@click.option("--ray", "kind", flag_value="ray", help="An application for Ray Serve.")
+@click.option("--sagemaker", "kind", flag_value="sagemaker", help="model.tar.gz and what SageMaker runs.")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--storage-uri", help="KServe: where the cluster finds the model folder, such as s3://bucket/model.")
+@click.option("--allow-unsafe", is_flag=True, help="What is written may load a model that could run code.")
+def package(name: str, kind: str | None, directory: Path, storage_uri: str | None, allow_unsafe: bool) -> None:
+    """Write into DIRECTORY what is needed to serve elsewhere what is live at an endpoint."""
+    from mlops_nb.fluent.serving import endpoint
+    from mlops_nb.models.exports import NEXT_STEPS
+
+    if kind is None:
+        raise click.UsageError("Give one of --docker, --bento, --kserve, --mlflow, --ray, --sagemaker.")
+    for path in endpoint(name).package(kind, directory, storage_uri=storage_uri, allow_unsafe=allow_unsafe):
+        click.echo(f"wrote {path}")
+    click.echo(f"Next: {NEXT_STEPS[kind].format(directory=directory)}")
 
 
 @serve.command("promote")

@@ -18,7 +18,9 @@ import msgspec
 
 from mlops_nb.errors import MlopsError
 from mlops_nb.models.environments import Prepared
-from mlops_nb.serving.channel import Ready, WorkerConfig
+from mlops_nb.monitoring.bins import Reference
+from mlops_nb.monitoring.observed import Observed
+from mlops_nb.serving.channel import Ready, Seen, Watch, WorkerConfig
 from mlops_nb.serving.forwarding import Forwarded, Forwarder, Header, WorkerGone
 from mlops_nb.serving.logs import WorkerLog
 from mlops_nb.serving.process import WorkerProcess
@@ -60,6 +62,9 @@ class Deployment:
         threads: Threads that numeric libraries may use in each.
         changed: Called when the state has changed.
         prepared: The Python of the model; this one by default.
+
+    Attributes:
+        observed: What was seen of its requests, by the bins of `reference`.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Deployment:
         self.problem = ""
         self.ready: Ready | None = None
         self.restarts = 0
+        self.observed = Observed()
         self._listener = _listen(socket_path)
         self._socket_path = socket_path
         self._sockets = [self._listener, *([port] if port is not None else [])]
@@ -136,7 +142,14 @@ class Deployment:
         place = self._prepared
         python, variables = (place.python, place.variables) if place is not None and place.is_own else (sys.executable, None)
         worker = WorkerProcess(
-            self._config, self._sockets, self._log, python=python, variables=variables, threads=self._threads, on_ended=self._ended
+            self._config,
+            self._sockets,
+            self._log,
+            python=python,
+            variables=variables,
+            threads=self._threads,
+            on_ended=self._ended,
+            on_seen=self._seen,
         )
         self._workers.append(worker)
         return worker
@@ -151,6 +164,28 @@ class Deployment:
             return ModelFailed(failed.message, hint=hint or failed.hint)
         last = "\n".join(self._log.lines(15))
         return ModelFailed(f"The model's process ended before it was ready: {ending(worker)}.", hint=f"Its last lines:\n{last}")
+
+    # -- what requests are like
+
+    @property
+    def reference(self) -> Reference | None:
+        """What its requests are held against."""
+        return self._config.reference
+
+    def watch(self, reference: Reference | None) -> None:
+        """Hold requests against another reference; what was seen until now is forgotten."""
+        number = self._config.reference_number + 1
+        self._config = msgspec.structs.replace(self._config, reference=reference, reference_number=number)
+        self.observed.forget()
+        for worker in self.workers:
+            worker.watch(Watch(reference=reference, reference_number=number))
+
+    def _seen(self, word: Seen) -> None:
+        reference = self._config.reference
+        if word.reference_number != self._config.reference_number or reference is None:
+            return
+        if word.counts.fits(reference):  # else the model's own code wrote it
+            self.observed.add(word.counts)
 
     # -- dying and coming back
 

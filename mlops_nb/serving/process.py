@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from mlops_nb.serving import channel, descendants, figures
-from mlops_nb.serving.channel import Drain, Failed, Ready, Stuck, WorkerConfig
+from mlops_nb.serving import channel, descendants, devices, figures
+from mlops_nb.serving.channel import Drain, Failed, Ready, Seen, Stuck, Watch, WorkerConfig
 from mlops_nb.serving.logs import WorkerLog
 
 _HEARTBEAT_GRACE = 10.0
@@ -39,6 +39,7 @@ class WorkerProcess:
         variables: What the interpreter's environment needs; None where it is this one's.
         threads: Threads that numeric libraries may use.
         on_ended: Called once, when it is gone.
+        on_seen: Called with what it counted of requests.
 
     Attributes:
         ready: What it said when it was ready.
@@ -56,6 +57,7 @@ class WorkerProcess:
         variables: Mapping[str, str] | None = None,
         threads: int,
         on_ended: Callable[[WorkerProcess], None],
+        on_seen: Callable[[Seen], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.ready: Ready | None = None
@@ -66,6 +68,7 @@ class WorkerProcess:
         self._log = log
         self._mark = descendants.new_mark()
         self._on_ended = on_ended
+        self._on_seen = on_seen
         self._loop = asyncio.get_running_loop()
         self._heard = self.started
         self._settled: asyncio.Event = asyncio.Event()
@@ -80,7 +83,7 @@ class WorkerProcess:
                 stderr=writing,
                 pass_fds=[theirs.fileno(), *(one.fileno() for one in listeners)],
                 start_new_session=True,
-                env={**_environment(threads, variables), descendants.VARIABLE: self._mark},
+                env={**_environment(threads, variables, gpu=config.gpu), descendants.VARIABLE: self._mark},
                 cwd=Path(config.figures).parent,
             )
         except BaseException:
@@ -123,6 +126,10 @@ class WorkerProcess:
         """Let it finish its requests and end."""
         self.why = self.why or "it is no longer needed"
         self._send(Drain())
+
+    def watch(self, order: Watch) -> None:
+        """Let it count requests by another reference."""
+        self._send(order)
 
     def kill(self, why: str) -> None:
         """End it at once, with all that it has started."""
@@ -181,6 +188,8 @@ class WorkerProcess:
             self._settled.set()
         elif isinstance(word, Failed):
             self.failure = word
+        elif isinstance(word, Seen):
+            self._on_seen(word)
         elif isinstance(word, Stuck):
             self.why = f"the model computed longer than {self.config.limits.timeout:g} s"
             self._loop.call_later(_FLUSH_SECONDS, self._kill_group)  # its answers leave first
@@ -244,13 +253,15 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-def _environment(threads: int, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+def _environment(threads: int, variables: Mapping[str, str] | None = None, *, gpu: bool = False) -> dict[str, str]:
     """Return the environment of a worker: without the secrets of whoever started it."""
     kept = {name: value for name, value in os.environ.items() if not any(part in name.upper() for part in _SECRETS)}
     for name in ("PROMETHEUS_MULTIPROC_DIR", "JPY_PARENT_PID", "JPY_SESSION_NAME", "NOTIFY_SOCKET"):
         kept.pop(name, None)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         kept.setdefault(name, str(threads))
+    if gpu:
+        kept.setdefault("MLFLOW_DEFAULT_PREDICTION_DEVICE", devices.DEVICE)
     own = str(Path(__file__).parent.parent.parent)
     if variables is not None:  # another environment, in which nothing else of this one is seen
         for name in ("PYTHONHOME", "PYTHONPATH"):

@@ -20,7 +20,8 @@ import msgspec
 
 from mlops_nb.errors import AlreadyExists, InvalidInput, MlopsError, NotFound, NotSupported, did_you_mean
 from mlops_nb.models.environments import Prepared
-from mlops_nb.serving import records, sources
+from mlops_nb.monitoring.bins import Reference
+from mlops_nb.serving import devices, records, sources
 from mlops_nb.serving.app import Door
 from mlops_nb.serving.channel import WorkerConfig
 from mlops_nb.serving.deployment import Deployment
@@ -28,6 +29,7 @@ from mlops_nb.serving.descendants import usage
 from mlops_nb.serving.endpoint import HostedEndpoint
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.logs import WorkerLog
+from mlops_nb.serving.monitor import Monitored
 from mlops_nb.serving.ownership import Ownership
 from mlops_nb.serving.records import Attempt, EndpointInfo, EndpointRecord, Role, ServedModel, StartRequest
 from mlops_nb.store.base import ServedStore
@@ -87,16 +89,10 @@ class Supervisor:
         with contextlib.suppress(OSError):  # taken by another meanwhile: the endpoint is there all the same, without it
             self._owned.open_port(record)
         async with endpoint.changing:
-            roles = [
-                (Role.LIVE, record.live, 1.0),
-                (Role.CANARY, record.canary, record.canary_share),
-                (Role.SHADOW, record.shadow, record.shadow_share),
-            ]
-            for role, model, share in roles:
-                if model is not None:
-                    endpoint.attempt = self._attempt(model.label, role)
-                    with contextlib.suppress(MlopsError):  # told by the attempt
-                        await self._bring_up(endpoint, model, role, share)
+            for role, model, share in record.roles():
+                endpoint.attempt = self._attempt(model.label, role)
+                with contextlib.suppress(MlopsError):  # told by the attempt
+                    await self._bring_up(endpoint, model, role, share)
 
     async def close(self) -> None:
         """End all workers. The endpoints stay known, and the next server starts them again."""
@@ -131,7 +127,8 @@ class Supervisor:
                 deployment.look()
         workers = [worker for endpoint in self._endpoints.values() for one in endpoint.deployments() for worker in one.workers]
         if workers:
-            for worker, (memory, processes) in zip(workers, await asyncio.to_thread(_measure, [one.pid for one in workers]), strict=True):
+            measured = await asyncio.to_thread(lambda: [usage(one.pid) for one in workers])
+            for worker, (memory, processes) in zip(workers, measured, strict=True):
                 worker.measured(memory, processes)
 
     # -- what is told
@@ -172,6 +169,8 @@ class Supervisor:
             InvalidInput, NotFound: If that cannot be served.
         """
         request.check()
+        if request.gpu:
+            devices.check_gpu()
         if self._closing:
             raise NotSupported("The server is stopping.")
         self._own()
@@ -203,7 +202,7 @@ class Supervisor:
 
     def _new(self, request: StartRequest, model: ServedModel) -> HostedEndpoint:
         record = EndpointRecord(name=request.name, created=time.time(), live=model)
-        record.workers, record.limits = request.workers or 1, request.limits or Limits()
+        record.workers, record.limits, record.gpu = request.workers or 1, request.limits or Limits(), bool(request.gpu)
         endpoint = self._endpoints[request.name] = HostedEndpoint(record, self._log_of(request.name))
         if request.port is not None:
             record.port, record.token = request.port, secrets.token_hex(24)
@@ -222,6 +221,7 @@ class Supervisor:
             previous = record.live if endpoint.live is not None else None
             if previous is not None:
                 record.workers, record.limits = request.workers or record.workers, request.limits or record.limits
+                record.gpu = record.gpu if request.gpu is None else request.gpu
             try:
                 await self._bring_up(endpoint, model, request.role, request.share)
             except MlopsError:
@@ -276,6 +276,8 @@ class Supervisor:
             limits=record.limits,
             door=Door(token=record.token),
             allow_unsafe=model.allow_unsafe,
+            gpu=record.gpu,
+            reference=record.reference or model.reference,
         )
         return Deployment(
             config,
@@ -308,6 +310,15 @@ class Supervisor:
             self._keep(endpoint)
         return endpoint.info()
 
+    async def watch(self, name: str, reference: Reference | None) -> Monitored:
+        """Hold the requests of an endpoint against this; None: against what its model was trained on."""
+        endpoint = self.endpoint(name)
+        async with endpoint.changing:
+            endpoint.watch(reference)
+            self._keep(endpoint)
+        self._changed()
+        return endpoint.monitor()
+
     async def _take_over(self, endpoint: HostedEndpoint) -> None:
         record = endpoint.record
         model = record.canary or record.shadow
@@ -323,10 +334,7 @@ class Supervisor:
         await self._drop_trials(endpoint)
 
     async def _drop_trials(self, endpoint: HostedEndpoint) -> None:
-        ended = [one for one in (endpoint.canary, endpoint.shadow) if one is not None]
-        endpoint.canary = endpoint.shadow = None
-        endpoint.record.canary = endpoint.record.shadow = None
-        endpoint.record.canary_share = endpoint.record.shadow_share = 0.0
+        ended = endpoint.forget_trials()
         self._changed()
         for one in ended:
             await one.stop()
@@ -412,7 +420,3 @@ class Supervisor:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("Work on an endpoint failed.", exc_info=task.exception())
-
-
-def _measure(pids: list[int]) -> list[tuple[int, int]]:
-    return [usage(pid) for pid in pids]
