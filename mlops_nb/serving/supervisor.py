@@ -12,9 +12,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -23,6 +22,7 @@ from mlops_nb.models.environments import Prepared
 from mlops_nb.monitoring.bins import Reference
 from mlops_nb.serving import devices, records, sources
 from mlops_nb.serving.app import Door
+from mlops_nb.serving.background import Background
 from mlops_nb.serving.channel import WorkerConfig
 from mlops_nb.serving.deployment import Deployment
 from mlops_nb.serving.descendants import usage
@@ -59,7 +59,7 @@ class Supervisor:
         self._endpoints: dict[str, HostedEndpoint] = {}
         self._owned = Ownership(folder)
         self._ticking: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._work = Background()
         self._numbers = 0
         self._closing = False
 
@@ -81,7 +81,7 @@ class Supervisor:
                 shutil.rmtree(self._folder / _RECORDS / record.name, ignore_errors=True)
             else:
                 endpoint = self._endpoints[record.name] = HostedEndpoint(record, self._log_of(record.name))
-                self._spawn(self._restore(endpoint))
+                self._work.start(self._restore(endpoint))
         self._sweep()
 
     async def _restore(self, endpoint: HostedEndpoint) -> None:
@@ -97,8 +97,9 @@ class Supervisor:
     async def close(self) -> None:
         """End all workers. The endpoints stay known, and the next server starts them again."""
         self._closing = True
-        for task in [*self._tasks, *([self._ticking] if self._ticking else [])]:
-            task.cancel()
+        self._work.cancel()
+        if self._ticking is not None:
+            self._ticking.cancel()
         ending = [one.stop(at_once=True) for endpoint in self._endpoints.values() for one in endpoint.deployments()]
         await asyncio.gather(*ending, return_exceptions=True)
         self._owned.release()
@@ -121,7 +122,7 @@ class Supervisor:
         for endpoint in list(self._endpoints.values()):
             if endpoint.record.expires and endpoint.record.expires <= now and endpoint.live is not None:
                 endpoint.log.note("Its time is over.")
-                self._spawn(self._end(endpoint.record.name))
+                self._work.start(self._end(endpoint.record.name))
                 continue
             for deployment in endpoint.deployments():
                 deployment.look()
@@ -191,7 +192,7 @@ class Supervisor:
         model = msgspec.structs.replace(model, env_manager=request.env_manager)
         endpoint = self._endpoints.get(request.name) or self._new(request, model)
         attempt = endpoint.attempt = self._attempt(model.label, request.role)
-        task = self._spawn(self._serve(endpoint, request, model, attempt))
+        task = self._work.start(self._serve(endpoint, request, model, attempt))
         await asyncio.wait([task], timeout=wait)
         return endpoint.info()
 
@@ -409,14 +410,3 @@ class Supervisor:
         place = self._folder / _RECORDS / name
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return WorkerLog(place / "output.log")
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("Work on an endpoint failed.", exc_info=task.exception())
