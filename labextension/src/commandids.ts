@@ -28,6 +28,12 @@ export const CommandIds = {
   openCompare: 'mlops-nb:open-compare',
   /** `{ name: string }` */
   openModel: 'mlops-nb:open-model',
+  /** Those of an endpoint take `{ endpoint: string }`. */
+  tryEndpoint: 'mlops-nb:try-endpoint',
+  openEndpoint: 'mlops-nb:open-endpoint',
+  copyEndpointUrl: 'mlops-nb:copy-endpoint-url',
+  endpointLogs: 'mlops-nb:endpoint-logs',
+  stopEndpoint: 'mlops-nb:stop-endpoint',
   /** `{ path: string, cell_id: string }`, the path below the server's root. */
   goToCell: 'mlops-nb:go-to-cell',
   /** `{ path, runId }`: the run whose results stand at the cells. */

@@ -28,7 +28,7 @@ env_manager = click.option(
     type=click.Choice(["local", "virtualenv", "uv", "conda"]),
     default="local",
     show_default=True,
-    help="local: this Python. Else an environment of the model's own, made once and kept.",
+    help="local: this Python. Else one of the model's own, made once and kept, where this one lacks what the model requires.",
 )
 
 
@@ -91,12 +91,18 @@ def predict(
 @models.command("prepare-env")
 @model_uri
 @env_manager
-def prepare_env(model_uri: str, env_manager: str) -> None:
+@allow_unsafe
+def prepare_env(model_uri: str, env_manager: str, allow_unsafe: bool) -> None:
     """Make the environment of a model, so that predicting and serving start at once."""
-    from mlops_nb.models.environments import prepare
+    from mlops_nb.models.environments import choose
 
     with fetched(model_uri) as found:
-        prepared = prepare(found.folder, env_manager)
+        prepared = choose(Path(found.folder), env_manager, allow_unsafe=allow_unsafe, saying=lambda line: click.echo(f"  {line}", err=True))
+    if prepared.warning:
+        click.echo(f"! {prepared.warning}", err=True)
+    elif not prepared.is_own:
+        say(None, f"This Python has what {model_uri} requires: {prepared.python}", as_json=False)
+        return
     say(None, f"The environment of {model_uri} is ready: {prepared.python}", as_json=False)
 
 

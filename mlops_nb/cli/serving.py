@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from mlops_nb.serving.app import Door
     from mlops_nb.serving.records import EndpointInfo
 
+ROUTES = ("json", "v2", "openai")
 _TOKEN = "MLOPS_NB_SERVE_TOKEN"
+_ENV_HELP = "clean: of the model's own where the server's Python lacks what it requires; kernel: the server's in any case."
 
 
 @click.group()
@@ -33,6 +36,10 @@ def serve() -> None:
 @click.option("--canary", metavar="SHARE", help="Only this share of the requests of the endpoint that is there, such as 10%.")
 @click.option("--shadow", metavar="SHARE", help="A copy of this share of the requests; its answers are only compared.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Also a port of its own on this machine; 0 is any.")
+@click.option("--env", type=click.Choice(["kernel", "clean"]), default="clean", show_default=True, help=_ENV_HELP)
+@click.option("--env-manager", type=click.Choice(["local", "virtualenv", "uv", "conda"]), help="What makes a clean environment.")
+@click.option("--gpu", is_flag=True, help="Compute on a GPU of this machine.")
+@click.option("--route", default="json", show_default=True, type=click.Choice(ROUTES), help="The protocol that the code shows.")
 @click.option("--allow-unsafe", is_flag=True, help="Load it although it could run code on loading.")
 @json_option
 def start(
@@ -43,13 +50,17 @@ def start(
     canary: str | None,
     shadow: str | None,
     port: int | None,
+    env: str,
+    env_manager: str | None,
+    gpu: bool,
+    route: str,
     allow_unsafe: bool,
     json_flag: bool,
 ) -> None:
     """Serve MODEL: models:/NAME/3, NAME@prod, a run such as @best:auc, or runs:/RUN/PATH."""
     from mlops_nb.fluent import serving
     from mlops_nb.magics.serve_cards import card_bundle
-    from mlops_nb.magics.serve_parsers import seconds, share
+    from mlops_nb.magics.serve_parsers import ENVIRONMENTS, seconds, share
 
     endpoint = serving.serve(
         model,
@@ -59,7 +70,11 @@ def start(
         canary=share(canary) if canary else None,
         shadow=share(shadow) if shadow else None,
         port=port,
+        env_manager=env_manager or ENVIRONMENTS[env],
+        gpu=gpu,
+        route=route,
         allow_unsafe=allow_unsafe,
+        told=_say_step(),
     )
     info = endpoint.info()
     say(info, card_bundle(endpoint, info)["text/plain"], as_json=json_flag)
@@ -120,14 +135,39 @@ def test(name: str, body: Any, content_type: str) -> None:
 
 @serve.command("monitor")
 @click.argument("name")
+@click.option("--ref", metavar="RUN", help="Hold requests against the data of this run from now on, such as @best:auc.")
 @json_option
-def monitor(name: str, json_flag: bool) -> None:
-    """Show the traffic of the last minute, the processes and the versions of an endpoint."""
-    from mlops_nb.fluent.serving import find_server
-    from mlops_nb.magics.serve_cards import monitor_bundle
+def monitor(name: str, ref: str | None, json_flag: bool) -> None:
+    """Show traffic, latency, versions, and how requests compare with the data that the model was trained on."""
+    from mlops_nb.fluent.serving import endpoint, reference_run
+    from mlops_nb.magics.serve_monitor import monitor_bundle
 
-    info = find_server().get(name)
-    say(info, monitor_bundle(info)["text/plain"], as_json=json_flag)
+    found = endpoint(name)
+    monitored = found.monitor(None if ref is None else reference_run(ref))
+    say(monitored, None if json_flag else monitor_bundle(monitored, found.info())["text/plain"], as_json=json_flag)
+
+
+@serve.command("package")
+@click.argument("name")
+@click.option("--docker", "kind", flag_value="docker", help="A folder to build an image from.")
+@click.option("--bento", "kind", flag_value="bento", help="A service for BentoML.")
+@click.option("--kserve", "kind", flag_value="kserve", help="An InferenceService for Kubernetes.")
+@click.option("--mlflow", "kind", flag_value="mlflow", help="The model folder, as MLflow serves it.")
+@click.option("--ray", "kind", flag_value="ray", help="An application for Ray Serve.")
+@click.option("--sagemaker", "kind", flag_value="sagemaker", help="model.tar.gz and what SageMaker runs.")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--storage-uri", help="KServe: where the cluster finds the model folder, such as s3://bucket/model.")
+@click.option("--allow-unsafe", is_flag=True, help="What is written may load a model that could run code.")
+def package(name: str, kind: str | None, directory: Path, storage_uri: str | None, allow_unsafe: bool) -> None:
+    """Write into DIRECTORY what is needed to serve elsewhere what is live at an endpoint."""
+    from mlops_nb.fluent.serving import endpoint
+    from mlops_nb.models.exports import NEXT_STEPS
+
+    if kind is None:
+        raise click.UsageError("Give one of --docker, --bento, --kserve, --mlflow, --ray, --sagemaker.")
+    for path in endpoint(name).package(kind, directory, storage_uri=storage_uri, allow_unsafe=allow_unsafe):
+        click.echo(f"wrote {path}")
+    click.echo(f"Next: {NEXT_STEPS[kind].format(directory=directory)}")
 
 
 @serve.command("promote")
@@ -163,6 +203,20 @@ def extend(name: str, ttl: str) -> None:
     click.echo(f"◉ {name} lives for {ttl} from now.")
 
 
+def _say_step() -> Callable[[EndpointInfo], None]:
+    """Return what tells each step of a start once."""
+    last = ""
+
+    def told(info: EndpointInfo) -> None:
+        nonlocal last
+        step = info.attempt.step if info.attempt else ""
+        if step and step != last:
+            click.echo(f"  {step}", err=True)
+        last = step
+
+    return told
+
+
 def _say_live(info: EndpointInfo) -> None:
     click.echo(f"◉ {info.name}: {info.live.label if info.live else 'nothing'} is live.")
 
@@ -175,7 +229,12 @@ def _say_live(info: EndpointInfo) -> None:
 @click.option("-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", help="Listen on this address; 0.0.0.0 is all of them.")
 @click.option("-t", "--timeout", default=60.0, type=float, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", help="Seconds of a request.")
 @click.option("-w", "--workers", default=1, type=click.IntRange(1, 64), envvar="MLFLOW_WORKERS", help="Processes.")
-@click.option("--env-manager", default="local", type=click.Choice(["local"]), help="The model runs in this environment.")
+@click.option(
+    "--env-manager",
+    default="virtualenv",
+    type=click.Choice(["local", "virtualenv", "uv", "conda"]),
+    help="What makes the model's own environment, where this Python lacks what it requires; local: this Python in any case.",
+)
 @click.option("--no-conda", is_flag=True, hidden=True, expose_value=False)
 @click.option("--install-mlflow", is_flag=True, hidden=True, expose_value=False)
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=f"The token to come in with; or {_TOKEN}.")
@@ -223,6 +282,7 @@ def models_serve(
             limits=limits,
             door=door,
             allow_unsafe=allow_unsafe,
+            env_manager=env_manager,
         )
     run(settings, lambda url: _say_served(url, model_uri, door), lambda line: click.echo(line, err=True))
 

@@ -36,7 +36,8 @@ class ColumnProfile(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     `name_type` is the type of the name, if that is no text. `role` is "index" or "target" where it is not a plain column.
     `levels` are the values with how often each occurs, where there are few. `distinct` is how many different values
-    there are, estimated above 50 (within about 1 %).
+    there are, estimated above 50 (within about 1 %). `edges` are quantiles of numbers and `counts` says how many rows fell
+    up to each, the last how many are above: what other data can be held against.
     """
 
     name: str
@@ -49,6 +50,8 @@ class ColumnProfile(Record, frozen=True, kw_only=True, omit_defaults=True):
     high: Scalar = None
     distinct: int | None = None
     levels: dict[str, int] | None = None
+    edges: list[float] = []
+    counts: list[int] = []
 
 
 class DataProfile(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,7 +82,7 @@ def to_json(profile: DataProfile) -> str:
     """Return the text for a data set's `profile`: MLflow's own keys, and ours under one."""
     text = _json(profile)
     if len(text) > MAX_PROFILE:
-        short = [msgspec.structs.replace(c, levels=None, low=None, high=None) for c in profile.columns]
+        short = [msgspec.structs.replace(c, levels=None, low=None, high=None, edges=[], counts=[]) for c in profile.columns]
         text = _json(msgspec.structs.replace(profile, columns=short))
     return text
 

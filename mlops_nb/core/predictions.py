@@ -2,6 +2,7 @@
 
 predictions/validation.npz            arrays of numpy, no pickle: `info` (JSON), `target`, `prediction`, and row keys
 predictions/metrics/1f0c….json        one a metric: the file and the function that gave it
+predictions/slices/validation.json    where the error is largest, by the columns of the rows
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mlops_nb.core.run_folders import PREDICTIONS_FOLDER
 
 SUFFIX = ".npz"
 METRICS_FOLDER = f"{PREDICTIONS_FOLDER}/metrics"
+SLICES_FOLDER = f"{PREDICTIONS_FOLDER}/slices"
 MAX_ROWS = 1_000_000
 """More are cut: those with the smallest keys stay, which are the same rows in every run."""
 
@@ -50,6 +52,39 @@ class MetricSource(Record, frozen=True, kw_only=True):
     file: str
     function: str
     arguments: dict[str, Argument | list[Argument]] = {}
+
+
+class Slice(Record, frozen=True, kw_only=True):
+    """Rows with one value of a column (or a range, or none): their mean error, and its interval of 95 %."""
+
+    column: str
+    level: str
+    rows: int
+    value: float
+    low: float
+    high: float
+
+
+class Slices(Record, frozen=True, kw_only=True):
+    """The worst slices of a set of predictions, the worst first; `measure` says what an error is."""
+
+    name: str
+    measure: str
+    overall: Slice
+    worst: list[Slice] = []
+
+
+def slices_file(predictions: str) -> str:
+    """Return the file of the slices of a file of predictions."""
+    return f"{SLICES_FOLDER}/{predictions.rpartition('/')[2].removesuffix(SUFFIX)}.json"
+
+
+def slices_from_json(content: bytes) -> Slices | None:
+    """Return slices; None for a file that holds something else."""
+    try:
+        return msgspec.json.decode(content, type=Slices)
+    except msgspec.MsgspecError:
+        return None
 
 
 def predictions_file(name: str) -> str:

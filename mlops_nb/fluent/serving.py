@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mlops_nb.core.records import Run
 from mlops_nb.errors import InvalidInput, MlopsError, NotFound, NotSupported, SelectorError
+from mlops_nb.monitoring.drift import MIN_ROWS
+from mlops_nb.serving import devices
 from mlops_nb.serving.client import Endpoint, EndpointServer
 from mlops_nb.serving.limits import Limits
-from mlops_nb.serving.records import EndpointInfo, Role, StartRequest, check_name
+from mlops_nb.serving.records import EndpointInfo, Role, StartRequest, check_name, check_route, input_names
+from mlops_nb.store.base import ServedStore
 from mlops_nb.tracking import servers
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.target import resolve
+
+log = logging.getLogger("mlops_nb")
 
 PARITY_ROWS = 10_000
 _FLUSH_SECONDS = 120.0
@@ -37,7 +43,10 @@ def serve(
     limits: Limits | None = None,
     register: bool = True,
     parity: bool = True,
+    env_manager: str = "virtualenv",
     allow_unsafe: bool = False,
+    gpu: bool = False,
+    route: str = "json",
     told: Callable[[EndpointInfo], None] = lambda _: None,
     **options: Any,
 ) -> Endpoint:
@@ -60,7 +69,11 @@ def serve(
         limits: Of a request and of each process.
         register: Make a variable a version of the registered model of the endpoint's name.
         parity: Compare with the variable before it is said to be ready. Where answers differ, the endpoint is ended.
+        env_manager: What makes the model's own environment, where the server's Python lacks what the model requires: `virtualenv`,
+            `uv` or `conda`. `local`: it runs in the server's all the same.
         allow_unsafe: Load a model that could run code on loading. Say so only of models whose makers you trust.
+        gpu: Let the model compute on a GPU of this machine.
+        route: The protocol that the endpoint's code and form show: `json`, `v2` or `openai`.
         told: Called with the state while it starts.
         **options: What `log_model` and the flavor take.
 
@@ -69,6 +82,9 @@ def serve(
         NotSupported: If no Jupyter server runs here.
         MlopsError: If the start fails, or the endpoint answers otherwise than the variable.
     """
+    check_route(route)
+    if gpu:
+        devices.check_gpu()
     server = find_server()
     role, share = _role(canary, shadow)
     uri, ours, default = _resolved(model, name, example=example, signature=signature, allow_unsafe=allow_unsafe, options=options)
@@ -83,15 +99,23 @@ def serve(
         limits=limits,
         port=port,
         register=register and ours is not None,
+        env_manager=env_manager,
         # What this notebook has made may run the code that this notebook has written.
         allow_unsafe=allow_unsafe or ours is not None,
+        gpu=gpu or None,
     )
     request.check()
     known = {info.name for info in server.all()}
     server.start(request, told)
-    endpoint = Endpoint(server, chosen, ours=ours)
+    endpoint = Endpoint(server, chosen, ours=ours, store=_store, route=route)
+    if route == "openai" and "messages" not in (input_names(endpoint.info().signature) or ()):
+        back = _take_back(endpoint, was_there=chosen in known)
+        raise InvalidInput(
+            f"The model of '{chosen}' is no chat model: it takes no messages, so it cannot answer as OpenAI's API does.",
+            hint=f"{back} Leave out --route, or give json or v2.",
+        )
     if parity and ours is not None and example is not None and role is Role.LIVE:
-        _prove(endpoint, example, was_there=chosen in known)
+        _prove(endpoint, ours, example, was_there=chosen in known)
     return endpoint
 
 
@@ -118,7 +142,22 @@ def endpoint(name: str, *, model: Any = None) -> Endpoint:
     """
     server = find_server()
     server.get(name)
-    return Endpoint(server, name, ours=None if model is None else own_predictions(model))
+    return Endpoint(server, name, ours=None if model is None else own_predictions(model), store=_store)
+
+
+def _store() -> ServedStore:
+    return cast("ServedStore", sessions.current.store())
+
+
+def reference_run(text: str) -> str:
+    """Return the id of the run that a word names.
+
+    Raises:
+        NotFound, SelectorError: If there is none.
+    """
+    from mlops_nb import fluent
+
+    return fluent.get_run(text).run_id
 
 
 def own_predictions(model: Any) -> Callable[[Any], Any]:
@@ -188,15 +227,16 @@ def _logged(model: Any, name: str | None, *, example: Any, signature: Any, optio
     return info.model_uri
 
 
-def _prove(endpoint: Endpoint, example: Any, *, was_there: bool) -> None:
+def _prove(endpoint: Endpoint, ours: Callable[[Any], Any], example: Any, *, was_there: bool) -> None:
     """Compare the endpoint with the variable; what answers otherwise does not stay.
 
     Raises:
         MlopsError: If a row differs.
     """
     rows = example[:PARITY_ROWS] if hasattr(example, "shape") else example
+    expected = ours(rows)
     try:
-        found = endpoint.compare(rows)
+        found = endpoint.compare(rows, expected)
     except MlopsError as error:
         back = _take_back(endpoint, was_there=was_there)
         raise MlopsError(f"The endpoint '{endpoint.name}' does not answer the example: {error}", hint=back) from None
@@ -206,6 +246,11 @@ def _prove(endpoint: Endpoint, example: Any, *, was_there: bool) -> None:
             f"The endpoint '{endpoint.name}' does not answer what the variable answers: {found}.",
             hint=f"{back} --no-parity serves it all the same.",
         )
+    if hasattr(rows, "shape") and len(rows) >= MIN_ROWS:
+        try:
+            endpoint.hold_against(rows, expected, source="the example that it was served with")
+        except MlopsError as error:  # what was served is proven; it is only not watched
+            log.warning("The requests to '%s' are not held against the example: %s", endpoint.name, error)
 
 
 def _take_back(endpoint: Endpoint, *, was_there: bool) -> str:

@@ -12,8 +12,10 @@ from mlops_nb.magics.completion import TrackCompleter
 from mlops_nb.magics.reporting import ReportMagics
 from mlops_nb.magics.serve_cards import EndpointList, endpoint_bundle, infos_bundle
 from mlops_nb.magics.serve_completion import ServeCompleter
+from mlops_nb.magics.serve_monitor import monitor_bundle
 from mlops_nb.magics.track import TrackMagics, begin_of_track_cell
 from mlops_nb.serving.client import Endpoint
+from mlops_nb.serving.monitor import Monitored
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking import watching
 from mlops_nb.tracking.lookup import Runs
@@ -65,6 +67,7 @@ class Extension:
         plain = self.shell.display_formatter.formatters["text/plain"]
         plain.for_type(Runs, lambda runs, printer, _cycle: printer.text(cards.runs_bundle(runs)["text/plain"]))
         formatter.for_type(Endpoint, lambda endpoint, **_: endpoint_bundle(endpoint))
+        formatter.for_type(Monitored, lambda monitored, **_: monitor_bundle(monitored))
         # As for runs.
         plain.for_type(EndpointList, lambda infos, printer, _cycle: printer.text(infos_bundle(infos)["text/plain"]))
         self.magics.say(self.magics.greeting())

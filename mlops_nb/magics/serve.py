@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,15 +12,19 @@ from typing import Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.display import display as _display
 
-from mlops_nb.core.formatting import format_number
-from mlops_nb.errors import InvalidInput, MlopsError, did_you_mean
+from mlops_nb.core.formatting import format_number, one_line
+from mlops_nb.errors import InvalidInput, MlopsError, NotSupported, did_you_mean
 from mlops_nb.fluent import serving
 from mlops_nb.magics import serve_cards as cards
 from mlops_nb.magics.arguments import split_words, unquoted
 from mlops_nb.magics.live import is_live
-from mlops_nb.magics.serve_parsers import EXPRESSIONS, START_VERB, VERBS, parser_of, seconds, share
+from mlops_nb.magics.serve_monitor import live_panel, monitor_bundle
+from mlops_nb.magics.serve_parsers import ENVIRONMENTS, EXPRESSIONS, START_VERB, VERBS, parser_of, seconds, share
+from mlops_nb.magics.serve_snippets import snippets
+from mlops_nb.models.exports import NEXT_STEPS
 from mlops_nb.serving.client import Endpoint
 from mlops_nb.serving.limits import Limits
+from mlops_nb.serving.monitor import Monitored
 from mlops_nb.serving.payloads import request_of
 from mlops_nb.serving.records import EndpointInfo
 
@@ -36,6 +41,7 @@ class ServeMagics(Magics):
         super().__init__(shell)
         self.shell: Any = shell
         self._served: dict[str, Any] = {}
+        self._panels: dict[str, Any] = {}
         self.say: Callable[[str], None] = print
 
     @no_var_expand
@@ -44,13 +50,16 @@ class ServeMagics(Magics):
         """Serve models, and look after what is served.
 
         %serve VAR|RUN|MODEL[@ALIAS] [--name N] [--example ROWS] [--ttl 2h] [--workers 1] [--canary 10%] [--shadow]
-               [--port] [--timeout 60s] [--memory MIB] [--no-register] [--no-parity] [--allow-unsafe]
+               [--port] [--timeout 60s] [--memory MIB] [--env kernel|clean] [--gpu] [--route json|v2|openai] [--no-register] [--no-parity]
+               [--allow-unsafe]
                                              a process of its own, behind Jupyter's login; ready when parity is proven
         %serve ls                            what is served
         %serve test N [ROWS]                 ask it; %%serve test N takes a JSON body
         %serve parity N ROWS [--with MODEL]  does it answer what the notebook's model answers?
         %serve load N [ROWS] [--rps 50] [--for 10s]
-        %serve logs N | monitor N | code N [curl|python|js]
+        %serve logs N | code N [curl|python|js] [--route v2]
+        %serve monitor N [--ref VAR|RUN]     traffic, latency, versions; drift of requests against the training data, VAR or RUN
+        %serve package N --docker|--bento|--kserve|--mlflow|--ray|--sagemaker DIR
         %serve promote N [--to prod] [--canary 50%] | rollback N | extend N 8h | stop N
 
         %serve model --name churn --example X_val[:3]
@@ -90,6 +99,11 @@ class ServeMagics(Magics):
     # -- serving
 
     def _start(self, arguments: Any) -> Endpoint:
+        if arguments.on is not None:
+            raise NotSupported(
+                f"--on {arguments.on}: models cannot be served on runners yet; this comes with runners.",
+                hint="Leave out --on: the model is served from this Jupyter server. For elsewhere: %serve package NAME --docker DIR",
+            )
         model, is_variable = self._model(arguments.model)
         example = None if arguments.example is None else self._evaluate(arguments.example, "--example")
         if is_variable and example is None:
@@ -114,7 +128,10 @@ class ServeMagics(Magics):
                 limits=_limits(arguments),
                 register=not arguments.no_register,
                 parity=not arguments.no_parity,
+                env_manager=arguments.env_manager or ENVIRONMENTS[arguments.env or "clean"],
                 allow_unsafe=arguments.allow_unsafe,
+                gpu=arguments.gpu,
+                route=arguments.route,
                 told=progress.told,
             )
         finally:
@@ -189,12 +206,40 @@ class ServeMagics(Magics):
         self.say(_load(endpoint, body, arguments.rps, duration))
 
     def _monitor(self, arguments: Any) -> None:
-        bundle = cards.monitor_bundle(self._endpoint(arguments.name).info())
-        _display(bundle, raw=True)  # type: ignore[no-untyped-call]
+        endpoint = self._endpoint(arguments.name)
+        monitored = endpoint.monitor() if arguments.ref is None else self._held_against(endpoint, arguments.ref)
+        bundle = monitor_bundle(monitored, endpoint.info())
+        if not is_live(self.shell):
+            _display(bundle, raw=True)  # type: ignore[no-untyped-call]
+            return
+        before = self._panels.pop(endpoint.name, None)
+        if before is not None:  # one that follows is enough
+            before.watcher.stop()
+        panel = self._panels[endpoint.name] = live_panel(endpoint, bundle)
+        _display(panel)  # type: ignore[no-untyped-call]
+
+    def _held_against(self, endpoint: Endpoint, word: str) -> Monitored:
+        """Set what requests are held against: rows of a variable, or a run by its name."""
+        head = re.split(r"[^\w]", word, maxsplit=1)[0]
+        if head in self.shell.user_ns and not word.startswith("@"):
+            return endpoint.monitor(self._evaluate(word, "--ref"), source=f"`{one_line(word)}`")
+        return endpoint.monitor(serving.reference_run(unquoted(word)))
+
+    def _package(self, arguments: Any) -> None:
+        endpoint = self._endpoint(arguments.name)
+        directory = unquoted(arguments.directory)
+        for path in endpoint.package(
+            arguments.kind,
+            directory,
+            storage_uri=unquoted(arguments.storage_uri) if arguments.storage_uri else None,
+            allow_unsafe=arguments.allow_unsafe,
+        ):
+            self.say(f"wrote {path}")
+        self.say(f"Next: {NEXT_STEPS[arguments.kind].format(directory=directory)}")
 
     def _code(self, arguments: Any) -> None:
         endpoint = self._endpoint(arguments.name)
-        code = cards.snippets(endpoint, endpoint.info())
+        code = snippets(endpoint, endpoint.info(), arguments.route)
         self.say(code[arguments.language] if arguments.language else "\n\n".join(f"# {name}\n{text}" for name, text in code.items()))
 
     def _promote(self, arguments: Any) -> Endpoint:
@@ -244,7 +289,8 @@ class _Progress:
         """Show that it is on its way."""
         if not self._is_live:
             return
-        text = f"◌ {info.name} is starting · {time.monotonic() - self._began:.0f} s"
+        step = f" · {one_line(info.attempt.step)[:120]}" if info.attempt is not None and info.attempt.step else ""
+        text = f"◌ {info.name} is starting · {time.monotonic() - self._began:.0f} s{step}"
         if self._handle is None:
             self._handle = _display({"text/plain": text}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:

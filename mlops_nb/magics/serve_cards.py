@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 from mlops_nb.core.formatting import format_duration, one_line, padded, width
 from mlops_nb.errors import MlopsError
 from mlops_nb.magics.cards import table
+from mlops_nb.magics.serve_snippets import fields_of, row_tensors, snippets
 from mlops_nb.serving.client import Endpoint
 from mlops_nb.serving.records import EndpointInfo, VersionInfo
 
@@ -25,7 +26,6 @@ _COLOURS = {
 _BAD = "var(--jp-error-color1, #c62828)"
 _SHOWN_FIELDS = 40
 _FORM_FIELDS = 24
-_EXAMPLE_CHARACTERS = 1500
 
 
 def endpoint_bundle(endpoint: Endpoint) -> Bundle:
@@ -56,6 +56,9 @@ def card_bundle(endpoint: Endpoint, info: EndpointInfo) -> Bundle:
     if info.problem:
         text += f"\n  {one_line(info.problem)}"
         parts.append(f'<div style="color:{_BAD}">{escape(info.problem[:500])}</div>')
+    if live is not None and live.environment:
+        text += f"\n  {one_line(live.environment)}"
+        parts.append(f'<div style="opacity:.85">{escape(live.environment[:500])}</div>')
     for role, version in (("canary", info.canary), ("shadow", info.shadow)):
         if version is not None:
             line = f"{role} {_version(version)} {version.state} · {version.share:.0%} of the requests"
@@ -91,12 +94,6 @@ def _ending(info: EndpointInfo) -> str:
     return f"stops in {format_duration(max(0.0, left) * 1000)}" if info.expires else ""
 
 
-def fields_of(info: EndpointInfo, part: str = "inputs") -> list[dict[str, Any]]:
-    """Return the fields that a model takes, or gives."""
-    text = (info.signature or {}).get(part)
-    return json.loads(text) if isinstance(text, str) else []
-
-
 def _signature_tables(info: EndpointInfo) -> str:
     parts = []
     for title, part in (("takes", "inputs"), ("gives", "outputs"), ("params", "params")):
@@ -112,31 +109,6 @@ def _kind(field: dict[str, Any]) -> str:
     if field["type"] == "tensor":
         return f"{field['tensor-spec']['dtype']} {field['tensor-spec']['shape']}"
     return str(field["type"]) + ("" if field.get("required", True) else ", optional")
-
-
-def snippets(endpoint: Endpoint, info: EndpointInfo) -> dict[str, str]:
-    """Return how to ask an endpoint from elsewhere, by language. No secret is in them."""
-    body = json.dumps(info.example if info.example is not None else {"inputs": [[0.0]]}, ensure_ascii=False)
-    if len(body) > _EXAMPLE_CHARACTERS:
-        body = '{"dataframe_split": {"columns": ["…"], "data": [["…"]]}}'
-    shell_body = body.replace("'", "'\\''")
-    url = f"{endpoint.url}/invocations"
-    curl = f"curl {url} \\\n  -H \"Authorization: Bearer $JUPYTER_TOKEN\" -H 'Content-Type: application/json' \\\n  -d '{shell_body}'"
-    python = (
-        "import os, requests\n"
-        f"answer = requests.post({url!r},\n"
-        '    headers={"Authorization": f"Bearer {os.environ[\'JUPYTER_TOKEN\']}"},\n'
-        f"    json={json.loads(body)!r})\n"
-        'print(answer.json()["predictions"])'
-    )
-    script = (
-        f"const answer = await fetch({json.dumps(url)}, {{\n"
-        "  method: 'POST',\n"
-        "  headers: {'Authorization': `Bearer ${token}`, 'Content-Type': 'application/json'},\n"
-        f"  body: JSON.stringify({body}),\n"
-        "});\nconsole.log((await answer.json()).predictions);"
-    )
-    return {"curl": curl, "python": python, "js": script}
 
 
 class EndpointList(list[EndpointInfo]):
@@ -176,56 +148,38 @@ def infos_bundle(infos: Sequence[EndpointInfo]) -> Bundle:
     return {"text/plain": "\n".join(lines), "text/html": table(header, [[escape(cell) for cell in row] for row in rows])}
 
 
-def monitor_bundle(info: EndpointInfo) -> Bundle:
-    """Return the traffic of the last minute, the processes and the versions of an endpoint."""
-    traffic = info.traffic
-    rows: list[list[str]] = [
-        ["requests in the last minute", str(traffic.requests)],
-        ["of them failed", str(traffic.errors)],
-        ["p50, p95", f"{traffic.p50} ms, {traffic.p95} ms" if traffic.p50 is not None else "none yet"],
-    ]
-    for role, version in (("live", info.live), ("canary", info.canary), ("shadow", info.shadow)):
-        if version is None:
-            continue
-        pids = ", ".join(str(pid) for pid in version.pids)
-        rows.append(
-            [
-                f"{role} {_version(version)}",
-                f"{version.state}, process {pids or 'none'}, {version.memory >> 20} MiB, {version.restarts} restarts",
-            ]
-        )
-        if version.batching:
-            rows.append([f"{role}: waiting requests", version.batching])
-        if version.problem:
-            rows.append([f"{role}: problem", version.problem])
-    if info.shadow is not None:
-        rows.append(
-            ["shadow answered", f"{traffic.shadow_same} the same, {traffic.shadow_different} otherwise, {traffic.shadow_failed} not at all"]
-        )
-    if info.history:
-        rows.append(["live before", ", ".join(info.history)])
-    size = max(width(row[0]) for row in rows)
-    text = "\n".join(f"{padded(row[0], size)}  {one_line(row[1])}" for row in rows)
-    return {"text/plain": text, "text/html": table(["", info.name], [[escape(row[0]), escape(row[1])] for row in rows])}
-
-
 def try_form(endpoint: Endpoint, info: EndpointInfo) -> Any:
-    """Return a form of widgets for one row, made from the schema; None where the model takes no table, or a very wide one."""
+    """Return a form of widgets for one request by the endpoint's route; None where the model takes no table, or a very wide one.
+
+    A chat model has a field for a message, every other one a field for each column.
+    """
+    import ipywidgets
+
+    if endpoint.route == "openai":
+        message = ipywidgets.Textarea(placeholder="A message", layout=ipywidgets.Layout(width="min(480px, 100%)", height="56px"))
+        return _form(ipywidgets, endpoint, [message], lambda: ("", {"messages": [{"role": "user", "content": message.value}]}))
     fields = fields_of(info)
     if not fields or len(fields) > _FORM_FIELDS or any("name" not in field or field["type"] == "tensor" for field in fields):
         return None
-    import ipywidgets
-
     first = _first_row(info.example)
     inputs = {str(field["name"]): _input(ipywidgets, field, first.get(str(field["name"]))) for field in fields}
-    button = ipywidgets.Button(description="Send", button_style="primary", tooltip="Ask the endpoint for this row")
-    answer = ipywidgets.HTML(value="")
+
+    def request() -> tuple[str, Any]:
+        row = {name: value for name, one in inputs.items() if (value := one.value) is not None}
+        return ("v2", row_tensors(info, row)) if endpoint.route == "v2" else ("", {"dataframe_records": [row]})
+
+    return _form(ipywidgets, endpoint, list(inputs.values()), request)
+
+
+def _form(widgets: Any, endpoint: Endpoint, fields: list[Any], request: Callable[[], tuple[str, Any]]) -> Any:
+    button = widgets.Button(description="Send", button_style="primary", tooltip="Ask the endpoint for this row")
+    answer = widgets.HTML(value="")
 
     def send(_: Any) -> None:
-        body = json.dumps({"dataframe_records": [{name: value for name, one in inputs.items() if (value := _value(one)) is not None}]})
         began = time.perf_counter()
         try:
-            status, text = endpoint.send(body)
+            protocol, body = request()
+            status, text = endpoint.send(json.dumps(body), protocol=protocol or "invocations")
         except MlopsError as error:
             status, text = 0, str(error)
         took = (time.perf_counter() - began) * 1000
@@ -234,8 +188,7 @@ def try_form(endpoint: Endpoint, info: EndpointInfo) -> Any:
         answer.value = f'<span style="color:{colour}">→ <b>{escape(shown[:500])}</b> <span style="opacity:.7">{took:.0f} ms</span></span>'
 
     button.on_click(send)
-    grid = ipywidgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
-    return ipywidgets.Box([*inputs.values(), button, answer], layout=grid)
+    return widgets.Box([*fields, button, answer], layout=widgets.Layout(display="flex", flex_flow="row wrap", align_items="center"))
 
 
 def _told(status: int, text: str) -> str:
@@ -243,9 +196,18 @@ def _told(status: int, text: str) -> str:
         document = json.loads(text)
     except ValueError:
         return text
-    if status == 200 and isinstance(document, dict) and isinstance(document.get("predictions"), list) and document["predictions"]:
+    if not isinstance(document, dict):
+        return text
+    if status != 200:
+        return str(document.get("message", document.get("error", text)))
+    if isinstance(document.get("predictions"), list) and document["predictions"]:
         return json.dumps(document["predictions"][0], ensure_ascii=False)
-    return str(document.get("message", text)) if isinstance(document, dict) else text
+    if isinstance(document.get("outputs"), list) and document["outputs"]:
+        return ", ".join(json.dumps(one.get("data"), ensure_ascii=False) for one in document["outputs"])
+    choices = document.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return str((choices[0].get("message") or {}).get("content", text))
+    return text
 
 
 def _first_row(example: Any) -> dict[str, Any]:
@@ -269,7 +231,3 @@ def _input(widgets: Any, field: dict[str, Any], value: Any) -> Any:
     if kind in ("float", "double"):
         return widgets.FloatText(value=float(value) if value is not None else 0.0, **shared)
     return widgets.Text(value="" if value is None else str(value), **shared)
-
-
-def _value(one: Any) -> Any:
-    return one.value

@@ -82,10 +82,10 @@ class ServeCompleter:
         return places[taken].choices or self._values(str(places[taken].metavar or ""))
 
     def _values(self, kind: str) -> Iterator[str]:
-        if kind in ("VAR|RUN|MODEL", "VAR", "EXPR"):
+        if kind in ("VAR|RUN|MODEL", "VAR|RUN", "VAR", "EXPR"):
             yield from sorted(name for name in list(self._session.user_ns or {}) if not name.startswith("_"))
-        if kind == "VAR|RUN|MODEL":
-            yield from ("@last", "@best:", "models:/", "runs:/")
+        if kind in ("VAR|RUN|MODEL", "VAR|RUN"):
+            yield from ("@last", "@best:", *(("models:/", "runs:/") if kind == "VAR|RUN|MODEL" else ()))
             yield from self._known.runs.values()
         if kind in ("ENDPOINT", "NAME"):
             yield from self._endpoints

@@ -8,7 +8,11 @@ from collections.abc import Callable
 
 from mlops_nb.errors import InvalidInput
 from mlops_nb.magics.arguments import MagicParser
+from mlops_nb.models.exports import PACKAGES
+from mlops_nb.serving.records import ROUTES
 
+ENVIRONMENTS = {"clean": "virtualenv", "kernel": "local"}
+"""`--env` in the words of `--env-manager`."""
 START_VERB = "_start"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
 _SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -61,8 +65,19 @@ def _start() -> MagicParser:
     parser.add_argument("--canary", metavar="SHARE", help="only this share of the requests, such as 10%%")
     parser.add_argument("--shadow", nargs="?", const="100%", metavar="SHARE", help="a copy of the requests; its answers are only compared")
     parser.add_argument("--port", nargs="?", const="0", metavar="PORT", help="also a port of its own on this machine, for heavy load")
+    parser.add_argument("--env", choices=list(ENVIRONMENTS), help="clean, the default: the model's own where the server's lacks something")
+    parser.add_argument("--env-manager", choices=["local", "virtualenv", "uv", "conda"], help="what makes a clean environment")
     parser.add_argument("--timeout", metavar="TIME", help="the longest that a request may take; 60s by default")
     parser.add_argument("--memory", metavar="MIB", type=int, help="the most memory of a process")
+    parser.add_argument("--gpu", action="store_true", help="compute on a GPU of this machine")
+    parser.add_argument(
+        "--route",
+        choices=list(ROUTES),
+        default="json",
+        metavar="ROUTE",
+        help="the protocol that code and form show: json (MLflow's), v2 (KServe's), openai (chat models)",
+    )
+    parser.add_argument("--on", metavar="RUNNER", help="a runner, once there are runners; until then this machine alone")
     parser.add_argument("--no-register", action="store_true", help="do not make the variable a version of a registered model")
     parser.add_argument("--no-parity", action="store_true", help="do not compare with the variable")
     parser.add_argument("--allow-unsafe", action="store_true", help="load it although it could run code on loading")
@@ -116,12 +131,48 @@ def _load() -> MagicParser:
 
 
 def _monitor() -> MagicParser:
-    return _named("monitor", "Show the traffic of the last minute, the processes and the versions.", "%serve monitor churn")
+    parser = _named(
+        "monitor",
+        "Show traffic, latency, versions, and how requests compare with the data that the model was trained on.",
+        "%serve monitor churn",
+        "%serve monitor churn --ref X_train",
+        "%serve monitor churn --ref @best:val_auc",
+    )
+    parser.add_argument("--ref", metavar="VAR|RUN", help="hold requests against these rows, or the data of this run, from now on")
+    return parser
+
+
+def _package() -> MagicParser:
+    parser = _named(
+        "package",
+        "Write what is needed to serve what is live elsewhere: an image, another engine, MLflow's folder.",
+        "%serve package churn --docker churn-image",
+        "%serve package churn --kserve churn-kserve --storage-uri s3://models/churn",
+        "%serve package churn --mlflow churn-model",
+    )
+    kinds = parser.add_mutually_exclusive_group(required=True)
+    for kind in PACKAGES:
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=_PACKAGE_HELP[kind])
+    parser.add_argument("directory", metavar="DIR", help="a folder, new or empty")
+    parser.add_argument("--storage-uri", metavar="URI", help="where a cluster finds the model folder: kserve needs it")
+    parser.add_argument("--allow-unsafe", action="store_true", help="what is written may load a model that could run code")
+    return parser
+
+
+_PACKAGE_HELP = {
+    "docker": "a folder to build an image from",
+    "bento": "a service of BentoML",
+    "kserve": "an InferenceService for Kubernetes",
+    "mlflow": "the model folder, as MLflow serves it",
+    "ray": "an application of Ray Serve",
+    "sagemaker": "model.tar.gz and what SageMaker runs",
+}
 
 
 def _code() -> MagicParser:
     parser = _named("code", "Show how to ask an endpoint from elsewhere.", "%serve code churn curl")
     parser.add_argument("language", nargs="?", choices=["curl", "python", "js"], help="only this")
+    parser.add_argument("--route", choices=list(ROUTES), metavar="ROUTE", help="json: MLflow's protocol; v2: KServe's; openai: chat models")
     return parser
 
 
@@ -156,6 +207,7 @@ _MAKERS: dict[str, Callable[[], MagicParser]] = {
     "parity": _parity,
     "load": _load,
     "monitor": _monitor,
+    "package": _package,
     "code": _code,
     "promote": _promote,
     "rollback": _rollback,
@@ -163,7 +215,7 @@ _MAKERS: dict[str, Callable[[], MagicParser]] = {
     START_VERB: _start,
 }
 VERBS = tuple(verb for verb in _MAKERS if verb != START_VERB)
-EXPRESSIONS = ("--example", "--with")
+EXPRESSIONS = ("--example", "--with", "--ref")
 
 
 @functools.cache

@@ -10,13 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mlops_nb.core.data_profile import ColumnProfile, from_json
 from mlops_nb.core.formatting import one_line
+from mlops_nb.core.predictions import SLICES_FOLDER, Slices, slices_from_json
 from mlops_nb.core.records import Run
 from mlops_nb.errors import NotFound
 from mlops_nb.models.metadata import ModelMetadata, read_metadata
+from mlops_nb.models.scan import scan_folder
 from mlops_nb.store.base import TrackingStore
 
 _SHOWN = 40
+_WORST = 8
+_LEVELS = 8
+_MOST_SETS = 10
+_MAX_SLICES = 1_000_000
 
 
 def draft(folder: Path, store: TrackingStore | None = None) -> str:
@@ -28,7 +35,7 @@ def draft(folder: Path, store: TrackingStore | None = None) -> str:
     """
     metadata = read_metadata(folder)
     run = _run_of(metadata, store)
-    parts = [*_model(metadata, folder), *_training(run, store), *_quality(run), *_use(metadata)]
+    parts = [*_model(metadata, folder), *_training(run, store), *_quality(run, store), *_use(metadata), *_limits(folder, metadata, run)]
     return "\n".join(parts) + "\n"
 
 
@@ -89,7 +96,7 @@ def _training(run: Run | None, store: TrackingStore | None) -> Iterator[str]:
         yield f"- Cells: {len(cells)} executions{f', {failed} of them failed' if failed else ''}"
 
 
-def _quality(run: Run | None) -> Iterator[str]:
+def _quality(run: Run | None, store: TrackingStore | None) -> Iterator[str]:
     yield ""
     yield "## How good it was"
     yield ""
@@ -101,7 +108,67 @@ def _quality(run: Run | None) -> Iterator[str]:
     for name, metric in sorted(run.metrics.items())[:_SHOWN]:
         yield f"| {_text(name)} | {metric.value:.6g} | {metric.step} |"
     yield ""
-    yield "Measured on which slices of the data? Where is it worse?"
+    yield from _slices(run, store)
+
+
+def _slices(run: Run, store: TrackingStore | None) -> Iterator[str]:
+    """Yield where the model is worse, of predictions that were kept with the rows' columns."""
+    kept = [] if store is None else [one for one in _kept_slices(run, store) if one.worst]
+    if not kept:
+        yield "No predictions were logged with a table of their rows, so it is not known where it is worse."
+        yield "`mlops_nb.log_predictions(y, prediction, rows=X)` tells it."
+    for slices in kept:
+        overall = f"{slices.overall.value:.4g} ({slices.overall.rows:,} rows)"
+        yield f"On {_text(slices.name)} the {_text(slices.measure)} is {overall}. Worst slices:"
+        yield ""
+        yield f"| column | value | rows | {_text(slices.measure)} | 95 % interval |"
+        yield "|---|---|---|---|---|"
+        for one in slices.worst[:_WORST]:
+            interval = f"{one.low:.4g} to {one.high:.4g}"
+            yield f"| {_text(one.column)} | {_text(one.level)} | {one.rows:,} | {one.value:.4g} | {interval} |"
+        yield ""
+        yield "The slices are those with the largest errors of many: part of that is chance."
+
+
+def _kept_slices(run: Run, store: TrackingStore) -> Iterator[Slices]:
+    for artifact in store.list_artifacts(run.run_id, SLICES_FOLDER, recursive=True)[:_MOST_SETS]:
+        if (artifact.file_size or 0) <= _MAX_SLICES:
+            found = slices_from_json(b"".join(store.read_artifact(run.run_id, artifact.path)))
+            if found is not None:
+                yield found
+
+
+def _limits(folder: Path, metadata: ModelMetadata, run: Run | None) -> Iterator[str]:
+    """Yield what the model has not seen, and what nobody has measured."""
+    profiles = [(one.dataset.name, from_json(one.dataset.profile)) for one in run.inputs.datasets] if run is not None else []
+    known = [(name, profile) for name, profile in profiles if profile is not None and profile.columns]
+    for name, profile in known:
+        rows = "" if profile.rows is None else f", {profile.rows:,} rows"
+        yield f"- What it has seen ({_text(name)}{rows}); other values are beyond what it was made from:"
+        for column in profile.columns[:_SHOWN]:
+            yield f"    - {_text(column.name)}: {_text(_seen(column))}"
+        if len(profile.columns) > _SHOWN:
+            yield f"    - and {len(profile.columns) - _SHOWN} more columns"
+    if not known:
+        yield "- Which values it has seen is not known: no data set was logged with its columns."
+    if run is not None and not run.metrics:
+        yield "- It has not been evaluated, as far as the run tells."
+    findings = scan_folder(folder, metadata)
+    for finding in findings[:5]:
+        yield f"- Loading it runs code: {_text(finding)}"
+    if not findings:
+        yield "- Its files hold nothing that a scan knows to run code on loading."
+
+
+def _seen(column: ColumnProfile) -> str:
+    parts = [column.dtype]
+    if column.low is not None and column.high is not None:
+        parts.append(f"{column.low} to {column.high}")
+    if column.levels:
+        levels = list(column.levels)
+        parts.append(", ".join(levels[:_LEVELS]) + (f" and {len(levels) - _LEVELS} more" if len(levels) > _LEVELS else ""))
+    parts.append(f"{column.nulls:,} missing" if column.nulls else "none missing")
+    return "; ".join(parts)
 
 
 def _use(metadata: ModelMetadata) -> Iterator[str]:

@@ -6,64 +6,120 @@ it is whole: it is marked last, one process makes it while others wait, and what
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from mlops_nb.errors import InvalidInput, MissingDependencyError, MlopsError, NotFound
-from mlops_nb.models.environment import PYTHON_FILE, REQUIREMENTS_FILE
-from mlops_nb.models.metadata import read_yaml
+from mlops_nb.errors import InvalidInput, MissingDependencyError, MlopsError
+from mlops_nb.models.installing import Installer
+from mlops_nb.models.own_packages import layer
+from mlops_nb.models.requirements import Unmet, needed_by, to_install, told, unmet
+
+__all__ = ["MANAGERS", "Prepared", "choose", "needed_by", "prepare"]
 
 MANAGERS = ("local", "virtualenv", "uv", "conda")
 _MARK = "mlops-nb-ready"
-_OURS = ("mlops-nb",)
-# What a line of a stranger's requirements may be: a name, extras, versions, a marker. No options, addresses or paths.
-_PLAIN = re.compile(r"[A-Za-z0-9][\w.\-]*\s*(\[[\w.\-,\s]*\])?\s*((===|==|>=|<=|~=|!=|<|>)\s*[\w.*+!\-]+\s*,?\s*)*(;[^@#]*)?$")
+_LOOK_SECONDS = 0.2
+
+
+def _quiet(_: str) -> None:
+    return None
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """An environment: its Python, and the variables that a process in it gets."""
+    """The Python of a model.
+
+    Attributes:
+        python: The interpreter.
+        variables: What a process in it gets instead of this one's variables of the same names.
+        is_own: Whether it is an environment of the model's own.
+        unmet: What the model asks for and this Python does not have.
+    """
 
     python: Path
-    environment: dict[str, str]
+    variables: dict[str, str] = {}
+    is_own: bool = False
+    unmet: list[Unmet] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All variables of a process in it."""
+        if not self.is_own:
+            return dict(os.environ)
+        return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")} | self.variables
+
+    @property
+    def warning(self) -> str:
+        """What may go wrong because this Python is used although it is another one than the model asks for; or ""."""
+        if self.is_own or not self.unmet:
+            return ""
+        return f"The model runs in an environment that it was not made for: {told(self.unmet)}. --env-manager virtualenv gives it its own."
 
 
-def needed_by(folder: Path) -> tuple[str, list[str]]:
-    """Return the version of Python and the requirements of a model.
+def choose(
+    folder: Path,
+    manager: str,
+    *,
+    allow_unsafe: bool = False,
+    cache: Path | None = None,
+    saying: Callable[[str], None] = _quiet,
+    over: threading.Event | None = None,
+) -> Prepared:
+    """Return the Python that a model is loaded in: this one where it has what the model asks for, else one of its own.
+
+    What could run code is looked for first: nothing is installed for a model that would be refused.
+
+    Args:
+        folder: The model folder.
+        manager: One of `MANAGERS`; `local` is this Python in any case.
+        allow_unsafe: Somebody trusts the model: packages that are no wheels, which run code to be installed, may be too.
+        cache: Where environments are kept; by default the user's cache folder.
+        saying: Called with each line of progress.
+        over: Set when nobody waits for it any more.
 
     Raises:
-        NotFound: If the folder does not say.
-        InvalidInput: If a requirement is an option, an address or a path: installing it would run what is there.
+        UnsafeModel: If the folder could run code, and nobody has allowed that.
+        MlopsError: See `prepare`.
     """
-    path = folder / REQUIREMENTS_FILE
-    if not path.is_file():
-        raise NotFound(f"'{folder}' has no {REQUIREMENTS_FILE}.", hint="--env-manager local uses this Python.")
-    lines = [line.partition(" #")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    wanted = [line for line in lines if line and not line.startswith("#")]
-    odd = [line for line in wanted if not _PLAIN.fullmatch(line)]
-    if odd:
-        raise InvalidInput(
-            f"The requirement '{odd[0][:120]}' is no name and version.", hint="Edit requirements.txt, if you trust its maker."
-        )
-    python = platform.python_version()
-    if (folder / PYTHON_FILE).is_file():
-        python = str(read_yaml(folder / PYTHON_FILE).get("python") or python)
-    if not re.fullmatch(r"3\.\d+(\.\d+)?", python):
-        raise InvalidInput(f"The model wants Python '{python[:40]}', which is no version.")
-    return python, wanted
+    _known(manager)
+    here = Path(sys.executable)
+    if manager == "local":
+        with contextlib.suppress(MlopsError):  # it only warns here
+            return Prepared(python=here, unmet=unmet(folder))
+        return Prepared(python=here)
+    missing = unmet(folder)
+    if not missing:
+        return Prepared(python=here)
+    from mlops_nb.models.metadata import read_metadata
+    from mlops_nb.models.scan import check
+
+    verdict = check(folder, read_metadata(folder), allow_unsafe=allow_unsafe)
+    saying(f"The model gets an environment of its own: {told(missing)}.")
+    made = prepare(folder, manager, needs_us=True, cache=cache, saying=saying, over=over, builds=verdict.is_trusted)
+    return msgspec.structs.replace(made, unmet=missing)
 
 
-def prepare(folder: Path, manager: str, *, needs_us: bool = False, cache: Path | None = None) -> Prepared:
+def prepare(
+    folder: Path,
+    manager: str,
+    *,
+    needs_us: bool = False,
+    cache: Path | None = None,
+    saying: Callable[[str], None] = _quiet,
+    over: threading.Event | None = None,
+    builds: bool = True,
+) -> Prepared:
     """Return the environment of a model; it is made where it is not there yet.
 
     Args:
@@ -71,76 +127,89 @@ def prepare(folder: Path, manager: str, *, needs_us: bool = False, cache: Path |
         manager: One of `MANAGERS`; `virtualenv` uses uv where it is there, for it is many times as fast.
         needs_us: Whether mlops-nb has to be importable in it.
         cache: Where environments are kept; by default the user's cache folder.
+        saying: Called with each line of progress.
+        over: Set when nobody waits for it any more.
+        builds: Whether packages that are no wheels may be installed: that runs their code.
 
     Raises:
         InvalidInput, NotFound: If the folder's requirements cannot be used.
         MissingDependencyError: If the program that makes environments is not there.
-        MlopsError: If making it fails; says what the program said.
+        MlopsError: If making it fails; names the package that could not be had, or says what the program said.
     """
+    _known(manager)
     if manager == "local":
-        return Prepared(python=Path(sys.executable), environment=dict(os.environ))
-    if manager not in MANAGERS:
-        raise InvalidInput(f"There is no environment manager '{manager}'.", hint=f"There are: {', '.join(MANAGERS)}.")
-    python, wanted = needed_by(folder)
+        return Prepared(python=Path(sys.executable))
+    python, lines = needed_by(folder)
+    wanted = to_install(folder, lines)
     kind = "conda" if manager == "conda" else "venv"
     short = ".".join(python.split(".")[:2])
     key = hashlib.sha256("\n".join([kind, short, platform.machine(), *sorted(wanted)]).encode()).hexdigest()[:20]
     home = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops_nb" / "environments"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target = home / key
-    with _alone(home / f"{key}.lock"):
-        if not (target / _MARK).is_file():
-            shutil.rmtree(target, ignore_errors=True)
-            try:
-                _make(target, manager, short, wanted)
-                (target / _MARK).write_text("\n".join(wanted) + "\n", encoding="utf-8")
-            except BaseException:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = home / key
+        installer = Installer(saying=saying, over=over, builds=builds)
+        with _alone(home / f"{key}.lock", installer, saying):
+            if not (target / _MARK).is_file():
                 shutil.rmtree(target, ignore_errors=True)
-                raise
-    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    variables["VIRTUAL_ENV"] = str(target)
-    variables["PATH"] = f"{target / 'bin'}{os.pathsep}{variables.get('PATH', '')}"
-    if needs_us:
-        variables["PYTHONPATH"] = str(_own_packages(target))
-    return Prepared(python=target / "bin" / "python", environment=variables)
+                try:
+                    _make(target, manager, short, wanted, installer)
+                    (target / _MARK).write_text("\n".join(wanted) + "\n", encoding="utf-8")
+                except BaseException:
+                    shutil.rmtree(target, ignore_errors=True)
+                    raise
+            own = layer(target, lambda names, folder: installer.install(target, names, into=folder)) if needs_us else None
+    except OSError as error:
+        raise MlopsError(
+            f"No environment can be made in {home}: {error.strerror}.", hint="Make room or set XDG_CACHE_HOME; or --env-manager local."
+        ) from error
+    path = f"{target / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    variables = {"VIRTUAL_ENV": str(target), "PATH": path, **({"PYTHONPATH": str(own)} if own else {})}
+    return Prepared(python=target / "bin" / "python", variables=variables, is_own=True)
 
 
-def _own_packages(target: Path) -> Path:
-    """Return a folder with links to this package and what it needs to load a model: nothing else of this Python is seen."""
-    import importlib.util
-
-    folder = target / "mlops-nb"
-    folder.mkdir(exist_ok=True)
-    for name in ("mlops_nb", "msgspec", "yaml", "_yaml", "rich", "markdown_it", "mdurl", "pygments", "picklescan"):
-        found = importlib.util.find_spec(name)
-        link = folder / name
-        if found is not None and found.submodule_search_locations and not link.exists():
-            link.unlink(missing_ok=True)
-            link.symlink_to(next(iter(found.submodule_search_locations)), target_is_directory=True)
-    return folder
+def _known(manager: str) -> None:
+    if manager not in MANAGERS:
+        raise InvalidInput(f"There is no environment manager '{manager}'.", hint=f"There are: {', '.join(MANAGERS)}.")
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path, installer: Installer, saying: Callable[[str], None]) -> Iterator[None]:
     """Let one process in at a time; a process that dies lets the next one in."""
     with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        waits = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waits:
+                    saying("Another process makes this environment.")
+                waits = True
+                installer.go_on()
+                time.sleep(_LOOK_SECONDS)
         yield
 
 
-def _make(target: Path, manager: str, python: str, wanted: list[str]) -> None:
+def _make(target: Path, manager: str, python: str, wanted: list[str], installer: Installer) -> None:
     if manager == "conda":
         conda = shutil.which("conda") or shutil.which("mamba") or shutil.which("micromamba")
         if conda is None:
             raise MissingDependencyError("conda", extra="models", purpose="--env-manager conda")
-        _run([conda, "create", "--yes", "--prefix", str(target), f"python={python}", "pip"])
-        _run([str(target / "bin" / "python"), "-m", "pip", "install", *wanted])
+        installer.run([conda, "create", "--yes", "--prefix", str(target), f"python={python}", "pip"])
+        installer.install(target, wanted, with_uv=False)
         return
-    uv = _uv()
-    if uv is not None:
-        _run([uv, "venv", "--python", python, str(target)])
-        if wanted:
-            _run([uv, "pip", "install", "--python", str(target / "bin" / "python"), *wanted])
+    if installer.uv is not None:
+        try:
+            installer.run([installer.uv, "venv", "--python", python, str(target)])
+        except MlopsError as error:
+            if python == ".".join(platform.python_version_tuple()[:2]) or "venv" not in error.message:
+                raise
+            raise MlopsError(
+                f"The model wants Python {python}, which is not here and could not be fetched: {error.message[-300:]}",
+                hint="Install it, or use --env-manager local.",
+            ) from None
+        installer.install(target, wanted)
         return
     if manager == "uv":
         raise MissingDependencyError("uv", extra="models", purpose="--env-manager uv")
@@ -148,22 +217,5 @@ def _make(target: Path, manager: str, python: str, wanted: list[str]) -> None:
     found = sys.executable if python == here else shutil.which(f"python{python}")
     if found is None:
         raise MlopsError(f"The model wants Python {python}, which is not here.", hint="Install uv, which fetches it: pip install uv")
-    _run([found, "-m", "venv", str(target)])
-    if wanted:
-        _run([str(target / "bin" / "python"), "-m", "pip", "install", *wanted])
-
-
-def _uv() -> str | None:
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.is_file() else shutil.which("uv")
-
-
-def _run(command: list[str]) -> None:
-    """Run a program; what it says goes to the terminal, and its last lines into the error."""
-    shown = sys.stderr.isatty()
-    done = subprocess.run(command, stdout=None if shown else subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        said = " ".join((done.stderr or "").split())[-600:]
-        raise MlopsError(
-            f"'{' '.join(command[:3])} …' failed: {said}", hint="Nothing is left of it. update-pip-requirements changes what is asked for."
-        )
+    installer.run([found, "-m", "venv", str(target)])
+    installer.install(target, wanted)

@@ -21,7 +21,7 @@ def first_rows(data: Any, rows: int = ROWS) -> Any:
     if data is None:
         return None
     if isinstance(data, Mapping):
-        return {name: first_rows(value, rows) for name, value in data.items()}
+        return {name: first_rows(value, rows) if hasattr(to_plain(value), "shape") else value for name, value in data.items()}
     if hasattr(data, "iloc"):
         return data.iloc[:rows].copy()
     if hasattr(data, "tocsr"):
@@ -31,6 +31,29 @@ def first_rows(data: Any, rows: int = ROWS) -> Any:
 
         return numpy.asarray(data[:rows])
     return data[:rows].copy() if hasattr(data, "shape") and len(data.shape) > 0 else None
+
+
+_TABULAR = ("sklearn", "xgboost", "lightgbm", "catboost", "statsmodels")
+_NUMERIC = (*_TABULAR, "keras", "pytorch", "onnx")
+
+
+def as_rows(example: Any, flavor: str) -> Any:
+    """Return what a list stands for, where the framework takes tables or arrays: records a table, rows of numbers an array."""
+    import numpy
+
+    if not isinstance(example, (list, tuple)) or not example:
+        return example
+    if flavor in _TABULAR and all(isinstance(one, Mapping) for one in example):
+        import pandas
+
+        return pandas.DataFrame(list(example))
+    if flavor in _NUMERIC and all(isinstance(one, (list, tuple, numpy.ndarray)) for one in example):
+        try:
+            array = numpy.asarray(example)
+        except ValueError:
+            raise InvalidInput("The rows of the example have different lengths.", hint="Give as many values in each row.") from None
+        return array if array.dtype.kind in "biuf" else example
+    return example
 
 
 def write_example(folder: Path, example: Any) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from mlops_nb.models.metadata import read_metadata
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 KINDS = ("kserve", "ray", "bento", "sagemaker")
+PACKAGES = ("docker", "bento", "kserve", "mlflow", "ray", "sagemaker")
 
 _RAY = '''"""Serves the model folder with Ray Serve: serve run app:app"""
 
@@ -63,6 +64,52 @@ class Model:
         answer = self.model.predict(pandas.DataFrame(dataframe_records))
         return answer.tolist() if hasattr(answer, "tolist") else list(answer)
 '''
+
+
+def package(
+    kind: str, folder: Path, directory: Path, *, name: str = "model", storage_uri: str | None = None, allow_unsafe: bool = False
+) -> list[Path]:
+    """Write what is needed to serve a model folder elsewhere; return the files.
+
+    Args:
+        kind: `docker`: a folder to build an image from; `mlflow`: the model folder, which `mlflow models serve` takes; or
+            one of `KINDS`.
+        folder: The model folder.
+        directory: Where to write; made where it is not there, and empty.
+        name: Of the endpoint; where an engine allows fewer characters, those take the place of others.
+        storage_uri: Where a cluster finds the model folder; KServe needs it.
+        allow_unsafe: Whether what is written may load a model that could run code.
+
+    Raises:
+        InvalidInput: If the folder is not empty, or something is missing.
+    """
+    if kind not in PACKAGES:
+        raise InvalidInput(f"There is no package '{kind}'.", hint=f"There are: {', '.join(PACKAGES)}.")
+    if storage_uri is not None and kind not in ("kserve", "sagemaker"):
+        raise InvalidInput(f"A package for {kind} has the model in it: --storage-uri says nothing there.")
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InvalidInput(f"'{directory}' is not an empty folder.", hint="Give another one.")
+    if kind == "docker":
+        from mlops_nb.models.images import write_context
+
+        return sorted(write_context(folder, directory, allow_unsafe=allow_unsafe).iterdir())
+    if kind == "mlflow":
+        read_metadata(folder)
+        shutil.copytree(folder, directory, dirs_exist_ok=True)
+        return sorted(directory.iterdir())
+    safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63] or "model"
+    return write_export(kind, folder, directory, name=safe, storage_uri=storage_uri, allow_unsafe=allow_unsafe)
+
+
+NEXT_STEPS = {
+    "docker": "docker build -t NAME {directory}",
+    "bento": "pip install -r {directory}/requirements.txt; cd {directory} && bentoml serve service:Model",
+    "kserve": "kubectl apply -f {directory}/inferenceservice.yaml",
+    "mlflow": "mlflow models serve -m {directory} --env-manager local",
+    "ray": "pip install -r {directory}/requirements.txt; cd {directory} && serve run app:app",
+    "sagemaker": "aws s3 cp {directory}/model.tar.gz s3://BUCKET/; fill in create-model.yaml",
+}
+"""What to do with a package."""
 
 
 def write_export(

@@ -15,8 +15,9 @@ import yaml
 
 from mlops_nb.errors import InvalidInput
 from mlops_nb.models import environment, flavors
-from mlops_nb.models.example import first_rows, write_example
+from mlops_nb.models.example import as_rows, first_rows, write_example
 from mlops_nb.models.flavors.form import Request
+from mlops_nb.models.inferring import imported_by
 from mlops_nb.models.metadata import MLMODEL_FILE
 from mlops_nb.models.scan import trust
 from mlops_nb.models.signature import Signature, infer_signature, signature_of
@@ -85,7 +86,7 @@ def save_model(
         model_id: The id of the logged model that it becomes.
         run_id: The run that made it.
         metadata: Kept in MLmodel.
-        pip_requirements: Instead of those that are found.
+        pip_requirements: Instead of those that are found. Code of one's own is asked for the example in another process to find them.
         extra_pip_requirements: Besides those.
         **options: What the flavor takes, such as `serialization_format`.
 
@@ -96,6 +97,7 @@ def save_model(
     if folder.exists() and any(folder.iterdir()):
         raise InvalidInput(f"The folder '{folder}' is not empty.")
     folder.mkdir(parents=True, exist_ok=True)
+    input_example = as_rows(input_example, flavor or flavors.name_of(model))
     example = first_rows(input_example) if _has_rows(input_example) else input_example
     form = None if signature is False else signature_of(signature)
     module = flavors.named(flavor) if flavor else flavors.flavor_of(model)
@@ -126,6 +128,12 @@ def save_model(
         tags=parts.tags,
     )
     _write_mlmodel(folder, written, run_id, model_id, info, metadata)
+    if pip_requirements is None and info is not None and "mlops_nb" in known and set(known) <= {"mlops_nb", "python_function"}:
+        # Of frameworks it is known what they need; code of one's own imports what it likes, when it likes.
+        found = imported_by(folder)
+        if found:
+            environment.write_environment(folder, [*environment.requirements([*parts.packages, *found]), *extra_pip_requirements])
+            _write_mlmodel(folder, written, run_id, model_id, info, metadata)
     trust.remember(folder)
     return written
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import importlib.util
 import inspect
 import linecache
 import re
@@ -95,6 +97,8 @@ class _Packer:
             self._name(used, namespace)
             if isinstance(namespace.get(used), types.ModuleType):
                 self.imports.update({inner: f"import {inner}" for inner in _parts_of(used, namespace[used], source)})
+        for imported in _imported_in(source):
+            _note(imported, self.package)
         self.bodies[name] = source
         self.package.defined.append(name)
 
@@ -146,8 +150,13 @@ def _note(top: str, package: Package) -> None:
     """Keep in mind where a module comes from: installed, the user's own file, or Python itself."""
     if top in sys.stdlib_module_names:
         return
-    found = sys.modules.get(top)
+    found: Any = sys.modules.get(top)
     file = getattr(found, "__file__", None)
+    if found is None:  # imported when it is needed, which was not yet
+        with contextlib.suppress(ImportError, ValueError):
+            file = getattr(importlib.util.find_spec(top), "origin", None)
+        if file is None:
+            return
     paths = [Path(file).parent] if file and Path(file).name == "__init__.py" else [Path(file)] if file else []
     if not paths:
         paths = [Path(str(one)) for one in getattr(found, "__path__", [])][:1]
@@ -216,6 +225,17 @@ def _globals_of(source: str) -> list[str]:
         todo += table.get_children()
     own = {node.name for node in ast.parse(source).body if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))}
     return sorted(found - own)
+
+
+def _imported_in(source: str) -> set[str]:
+    """Return the top-level modules that a definition imports itself, when it is used."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def _parts_of(name: str, module: types.ModuleType, source: str) -> Iterator[str]:

@@ -37,9 +37,16 @@ def run(request: Request, env_manager: str = "local") -> None:
     if env_manager == "local":
         predict(request)
         return
-    from mlops_nb.models.environments import prepare
+    from mlops_nb.models.environments import choose
 
-    prepared = prepare(Path(request.folder), env_manager, needs_us=True)
+    def say(line: str) -> None:
+        if not request.is_quiet:
+            sys.stderr.write(f"  {line}\n")
+
+    prepared = choose(Path(request.folder), env_manager, allow_unsafe=request.allow_unsafe, saying=say)
+    if not prepared.is_own:
+        predict(request)
+        return
     told = msgspec.json.encode(request).decode()
     done = subprocess.run([str(prepared.python), "-m", "mlops_nb.models.prediction", told], env=prepared.environment)
     if done.returncode:

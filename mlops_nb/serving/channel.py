@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from mlops_nb.monitoring.bins import Reference
+from mlops_nb.monitoring.observed import Counts
 from mlops_nb.serving.app import Door
 from mlops_nb.serving.limits import Limits
 
@@ -24,6 +26,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         figures: The folder of its figures.
         listeners: Numbers of the open sockets that it accepts connections from.
         allow_unsafe: Load the model although it can run code on loading.
+        gpu: Compute on a GPU.
+        reference: What requests are counted by; `reference_number` comes back with the counts.
     """
 
     name: str
@@ -35,6 +39,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     door: Door
     listeners: list[int] = []
     allow_unsafe: bool = False
+    gpu: bool = False
+    reference: Reference | None = None
+    reference_number: int = 0
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
@@ -71,14 +78,30 @@ class Stuck(msgspec.Struct, frozen=True, kw_only=True, tag="stuck"):
     """The model computes longer than a request may take."""
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True, tag="seen"):
+    """What was counted of requests since the last time, by the reference of this number."""
+
+    reference_number: int
+    counts: Counts
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True, tag="watch"):
+    """Count requests by another reference, or none: from the supervisor to the worker."""
+
+    reference: Reference | None
+    reference_number: int
+
+
 class Drain(msgspec.Struct, frozen=True, kw_only=True, tag="drain"):
     """Finish the requests that run, then end: from the supervisor to the worker."""
 
 
-Word = Ready | Failed | Alive | Stuck
+Word = Ready | Failed | Alive | Stuck | Seen
+Order = Drain | Watch
 
 encode = msgspec.json.Encoder().encode
 decode_word = msgspec.json.Decoder(Word).decode
+decode_order = msgspec.json.Decoder(Order).decode
 decode_config = msgspec.json.Decoder(WorkerConfig).decode
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from mlops_nb.errors import InvalidInput, MlopsError, NotFound, StoreUnreachable
+from mlops_nb.monitoring.bins import Reference
 from mlops_nb.serving import parity as parities
+from mlops_nb.serving import references
+from mlops_nb.serving.monitor import Monitored
 from mlops_nb.serving.parity import Parity
 from mlops_nb.serving.payloads import prediction_of, request_of
-from mlops_nb.serving.records import EndpointInfo, StartRequest
+from mlops_nb.serving.records import EndpointInfo, StartRequest, input_names
+from mlops_nb.store.base import ServedStore
 from mlops_nb.store.rest_errors import error_of
 
 A = TypeVar("A")
@@ -23,6 +28,7 @@ _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 330.0
 _POLL_SECONDS = 0.25
 _ROWS_AT_ONCE = 1000
+_REFERENCE_PREDICTIONS = 2000
 
 
 class _Answer(msgspec.Struct):
@@ -31,6 +37,10 @@ class _Answer(msgspec.Struct):
 
 class _Answers(msgspec.Struct):
     endpoints: list[EndpointInfo]
+
+
+class _Monitor(msgspec.Struct):
+    monitor: Monitored
 
 
 class _Lines(msgspec.Struct):
@@ -102,6 +112,14 @@ class EndpointServer:
         """Let it live for so many seconds from now."""
         return self._call(_Answer, "POST", f"/{_part(name)}/extend", {"ttl": ttl}).endpoint
 
+    def monitor(self, name: str) -> Monitored:
+        """Return the traffic and the drift of an endpoint."""
+        return self._call(_Monitor, "GET", f"/{_part(name)}/monitor").monitor
+
+    def watch(self, name: str, *, reference: Reference | None = None, run_id: str | None = None) -> Monitored:
+        """Hold requests against counts, or against the data of a run; neither: against what the model was trained on."""
+        return self._call(_Monitor, "POST", f"/{_part(name)}/reference", {"reference": reference, "run_id": run_id}).monitor
+
     def score(self, name: str, body: bytes, content_type: str = "application/json") -> bytes:
         """Send a request to the model and return the answer's body.
 
@@ -114,9 +132,9 @@ class EndpointServer:
             raise InvalidInput(error.message, hint=error.hint) if status < 500 and not isinstance(error, NotFound) else error
         return answer
 
-    def ask(self, name: str, body: bytes, content_type: str = "application/json") -> tuple[int, bytes]:
+    def ask(self, name: str, body: bytes, content_type: str = "application/json", path: str = "invocations") -> tuple[int, bytes]:
         """Send a request to the model and return status and body of the answer, whatever it is."""
-        return self._send("POST", f"{self.url}/serve/{_part(name)}/invocations", body, content_type)
+        return self._send("POST", f"{self.url}/serve/{_part(name)}/{path}", body, content_type)
 
     def _call(self, form: type[A], method: str, path: str, body: Any = None) -> A:
         content = b"" if body is None else msgspec.json.encode(body)
@@ -150,13 +168,24 @@ class Endpoint:
     Attributes:
         name: Of the endpoint.
         parity: What the last comparison with the notebook's own model found, if there was one.
+        route: The protocol that its code and its form show: `json`, `v2` or `openai`.
     """
 
-    def __init__(self, server: EndpointServer, name: str, *, ours: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        server: EndpointServer,
+        name: str,
+        *,
+        ours: Callable[[Any], Any] | None = None,
+        store: Callable[[], ServedStore] | None = None,
+        route: str = "json",
+    ) -> None:
         self.name = name
         self.parity: Parity | None = None
         self._server = server
+        self.route = route
         self._ours = ours
+        self._store = store
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, {self.url!r})"
@@ -196,9 +225,13 @@ class Endpoint:
             return pandas.concat(parts, ignore_index=True)
         return numpy.concatenate(parts)
 
-    def send(self, body: str | bytes, content_type: str = "application/json") -> tuple[int, str]:
-        """Send a body as it is, and return status and body of the answer."""
-        status, answer = self._server.ask(self.name, body.encode() if isinstance(body, str) else body, content_type)
+    def send(self, body: str | bytes, content_type: str = "application/json", *, protocol: str = "invocations") -> tuple[int, str]:
+        """Send a body as it is, by MLflow's protocol (`invocations`) or `v2`, and return status and body of the answer."""
+        content = body.encode() if isinstance(body, str) else body
+        if protocol == "v2":
+            status, answer = self._server.ask(self.name, content, content_type, f"v2/models/{_part(self.name)}/infer")
+        else:
+            status, answer = self._server.ask(self.name, content, content_type)
         return status, answer.decode("utf-8", "replace")
 
     def compare(self, data: Any, expected: Any = None) -> Parity:
@@ -220,6 +253,57 @@ class Endpoint:
             expected = self._ours(data)
         self.parity = parities.compare(expected, self.predict(data))
         return self.parity
+
+    def monitor(self, ref: Any = None, *, source: str = "") -> Monitored:
+        """Return its traffic, its versions, and how its requests and predictions compare with a reference.
+
+        Args:
+            ref: What requests are held against from now on: rows as the model takes them, of which only counts leave this
+                process, or a run with its data. None: what they were held against until now, at first what the model was
+                trained on where its run knows that.
+            source: What the rows are called.
+
+        Raises:
+            InvalidInput: If the model takes other columns, or the run has logged no such data.
+        """
+        if ref is None:
+            return self._server.monitor(self.name)
+        run_id = ref if isinstance(ref, str) else getattr(ref, "run_id", None)
+        if run_id is not None:
+            return self._server.watch(self.name, run_id=str(run_id))
+        # Asked before the reference is set: these requests do not count as traffic to be watched.
+        step = max(1, -(-len(ref) // _REFERENCE_PREDICTIONS)) if hasattr(ref, "shape") else 1
+        asked = (ref.iloc if hasattr(ref, "iloc") else ref)[::step] if step > 1 else ref
+        names = input_names(self.info().signature)
+        columns = [str(name) for name in getattr(asked, "columns", ())]
+        if names is not None and columns and columns != names and set(names) < set(columns):
+            asked = asked[names]
+        references.of_rows(ref, None, names=names, source=source)  # what is wrong with the rows is said before the model is asked
+        return self.hold_against(ref, self.predict(asked), source=source or "rows")
+
+    def hold_against(self, rows: Any, predictions: Any, *, source: str) -> Monitored:
+        """Hold requests against rows, and predictions against those that the model gives for them."""
+        names = input_names(self.info().signature)
+        reference = references.of_rows(rows, predictions, names=names, source=source)
+        return self._server.watch(self.name, reference=reference)
+
+    def package(self, kind: str, directory: str | Path, *, storage_uri: str | None = None, allow_unsafe: bool = False) -> list[Path]:
+        """Write what another engine needs to serve what is live here; see `mlops_nb.models.exports.package`.
+
+        Args:
+            kind: `docker`, `bento`, `kserve`, `mlflow`, `ray` or `sagemaker`.
+            directory: Where to write; new or empty.
+            storage_uri: Where a cluster finds the model folder: KServe needs it.
+            allow_unsafe: Whether what is written may load a model that could run code.
+        """
+        from mlops_nb.models.exports import package
+        from mlops_nb.models.sources import fetch_model
+
+        live = self.info().live
+        if live is None:
+            raise NotFound(f"Nothing is live at '{self.name}' that could be packaged.", hint="Its log may tell why: %serve logs NAME")
+        folder = fetch_model(live.model, self._store() if self._store else None).folder
+        return package(kind, folder, Path(directory), name=self.name, storage_uri=storage_uri, allow_unsafe=allow_unsafe)
 
     def logs(self, lines: int = 200) -> str:
         """Return the last lines that its workers printed."""

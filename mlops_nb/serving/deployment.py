@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,7 +17,10 @@ from pathlib import Path
 import msgspec
 
 from mlops_nb.errors import MlopsError
-from mlops_nb.serving.channel import Ready, WorkerConfig
+from mlops_nb.models.environments import Prepared
+from mlops_nb.monitoring.bins import Reference
+from mlops_nb.monitoring.observed import Observed
+from mlops_nb.serving.channel import Ready, Seen, Watch, WorkerConfig
 from mlops_nb.serving.forwarding import Forwarded, Forwarder, Header, WorkerGone
 from mlops_nb.serving.logs import WorkerLog
 from mlops_nb.serving.process import WorkerProcess
@@ -57,6 +61,10 @@ class Deployment:
         log: Of the endpoint.
         threads: Threads that numeric libraries may use in each.
         changed: Called when the state has changed.
+        prepared: The Python of the model; this one by default.
+
+    Attributes:
+        observed: What was seen of its requests, by the bins of `reference`.
     """
 
     def __init__(
@@ -69,11 +77,13 @@ class Deployment:
         log: WorkerLog,
         threads: int,
         changed: Callable[[], None],
+        prepared: Prepared | None = None,
     ) -> None:
         self.state = State.STARTING
         self.problem = ""
         self.ready: Ready | None = None
         self.restarts = 0
+        self.observed = Observed()
         self._listener = _listen(socket_path)
         self._socket_path = socket_path
         self._sockets = [self._listener, *([port] if port is not None else [])]
@@ -85,6 +95,7 @@ class Deployment:
         self._workers: list[WorkerProcess] = []
         self._crashes: deque[float] = deque(maxlen=_CRASHES)
         self._forwarder = Forwarder(str(socket_path))
+        self._prepared = prepared
         self._stopping = False
         self._restarting: set[asyncio.Task[None]] = set()
 
@@ -97,6 +108,13 @@ class Deployment:
     def workers(self) -> list[WorkerProcess]:
         """The processes that live."""
         return [worker for worker in self._workers if worker.is_alive]
+
+    @property
+    def environment(self) -> str:
+        """What to know about the Python that the model runs in, in words; "" where it is this one, and meets the requirements."""
+        if self._prepared is None:
+            return ""
+        return f"its own environment: {self._prepared.python}" if self._prepared.is_own else self._prepared.warning
 
     @property
     def running(self) -> int:
@@ -121,16 +139,53 @@ class Deployment:
         return first.ready
 
     def _start_one(self) -> WorkerProcess:
-        worker = WorkerProcess(self._config, self._sockets, self._log, threads=self._threads, on_ended=self._ended)
+        place = self._prepared
+        python, variables = (place.python, place.variables) if place is not None and place.is_own else (sys.executable, None)
+        worker = WorkerProcess(
+            self._config,
+            self._sockets,
+            self._log,
+            python=python,
+            variables=variables,
+            threads=self._threads,
+            on_ended=self._ended,
+            on_seen=self._seen,
+        )
         self._workers.append(worker)
         return worker
 
     def _failure(self, worker: WorkerProcess) -> MlopsError:
         failed = worker.failure
         if failed is not None:
-            return ModelFailed(failed.message, hint=failed.hint)
+            lacks = self._prepared is not None and self._prepared.is_own and "which is not installed" in failed.message
+            hint = (
+                "The model's requirements do not name it: mlops-nb models update-pip-requirements -m MODEL add PACKAGE" if lacks else None
+            )
+            return ModelFailed(failed.message, hint=hint or failed.hint)
         last = "\n".join(self._log.lines(15))
         return ModelFailed(f"The model's process ended before it was ready: {ending(worker)}.", hint=f"Its last lines:\n{last}")
+
+    # -- what requests are like
+
+    @property
+    def reference(self) -> Reference | None:
+        """What its requests are held against."""
+        return self._config.reference
+
+    def watch(self, reference: Reference | None) -> None:
+        """Hold requests against another reference; what was seen until now is forgotten."""
+        number = self._config.reference_number + 1
+        self._config = msgspec.structs.replace(self._config, reference=reference, reference_number=number)
+        self.observed.forget()
+        for worker in self.workers:
+            worker.watch(Watch(reference=reference, reference_number=number))
+
+    def _seen(self, word: Seen) -> None:
+        reference = self._config.reference
+        if word.reference_number != self._config.reference_number or reference is None:
+            return
+        if word.counts.fits(reference):  # else the model's own code wrote it
+            self.observed.add(word.counts)
 
     # -- dying and coming back
 

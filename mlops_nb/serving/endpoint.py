@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 import time
-from collections import deque
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mlops_nb.models.environments import Prepared
+from mlops_nb.monitoring.bins import Reference
+from mlops_nb.monitoring.traffic import TrafficMeter
 from mlops_nb.serving.deployment import Deployment, State
 from mlops_nb.serving.failures import ScoringFailure
 from mlops_nb.serving.forwarding import Forwarded, Header, WorkerGone
 from mlops_nb.serving.logs import WorkerLog
+from mlops_nb.serving.monitor import Drift, Monitored, VersionShare, judge
+from mlops_nb.serving.preparing import python_of
 from mlops_nb.serving.records import Attempt, EndpointInfo, EndpointRecord, Role, ServedModel, Traffic, VersionInfo
 
 log = logging.getLogger("mlops_nb.serving")
 
-_MINUTE = 60.0
-_KEPT = 5000
 _SHADOWS_AT_ONCE = 16
 _COMPARED_BYTES = 256 << 10
 _GRACE = 5.0
@@ -38,6 +42,7 @@ class HostedEndpoint:
         live, canary, shadow: The workers of its versions, where they run.
         coming: Those of a version that is being started.
         attempt: The last start of a version.
+        making: Ends the making of a version's environment, once set.
     """
 
     def __init__(self, record: EndpointRecord, worker_log: WorkerLog) -> None:
@@ -49,13 +54,35 @@ class HostedEndpoint:
         self.coming: Deployment | None = None
         self.attempt: Attempt | None = None
         self.changing = asyncio.Lock()
-        self._traffic: deque[tuple[float, float, bool]] = deque(maxlen=_KEPT)
+        self.making = threading.Event()
+        self._traffic = TrafficMeter()
+        self._judged: tuple[Any, Drift] | None = None
         self._shadowing: set[asyncio.Task[None]] = set()
         self._shadowed = {"same": 0, "different": 0, "failed": 0}
 
     def deployments(self) -> list[Deployment]:
         """Return those that run, or are on their way."""
         return [one for one in (self.live, self.canary, self.shadow, self.coming) if one is not None]
+
+    async def prepare(self, folder: Path, model: ServedModel) -> Prepared:
+        """Return the Python that a version runs in; the attempt and the log tell how its environment is made.
+
+        Raises:
+            MlopsError: If it cannot be made, or `making` is set meanwhile.
+        """
+        attempt = self.attempt
+
+        def said(line: str) -> None:
+            self.log.note(line)
+            if attempt is not None:
+                attempt.step = line
+
+        over = self.making = threading.Event()
+        try:
+            return await python_of(folder, model.env_manager, allow_unsafe=model.allow_unsafe, said=said, over=over)
+        finally:
+            if attempt is not None:
+                attempt.step = ""
 
     # -- requests
 
@@ -71,7 +98,8 @@ class HostedEndpoint:
         began = time.monotonic()
         answer = await self._send_to(chosen, method, path, headers, body)
         if scores:
-            self._traffic.append((began, time.monotonic() - began, answer.status >= 500))
+            role = Role.CANARY if chosen is self.canary else Role.LIVE
+            self._traffic.add(time.monotonic() - began, answer.status, role.value)
             shadow = self.shadow
             if shadow is not None and answer.status == 200 and random.random() < self.record.shadow_share:
                 self._copy_to(shadow, method, path, headers, body, answer)
@@ -113,6 +141,14 @@ class HostedEndpoint:
 
     # -- what is told
 
+    def forget_trials(self) -> list[Deployment]:
+        """Take the canary and the shadow out, and return them to be stopped."""
+        ended = [one for one in (self.canary, self.shadow) if one is not None]
+        self.canary = self.shadow = None
+        self.record.canary = self.record.shadow = None
+        self.record.canary_share = self.record.shadow_share = 0.0
+        return ended
+
     def info(self) -> EndpointInfo:
         """Return it as it is now."""
         record = self.record
@@ -135,7 +171,38 @@ class HostedEndpoint:
             signature=ready.signature if ready else None,
             example=ready.example if ready else None,
             limits=record.limits,
+            drift=self.drift().verdict,
         )
+
+    def monitor(self) -> Monitored:
+        """Return its traffic and its drift."""
+        record = self.record
+        asked = self._traffic.versions()
+        names = {role: f"v{model.label}" if model.registered else model.label for role, model, _ in record.roles()}
+        versions = [
+            VersionShare(label=names[role], role=role, share=share, requests=asked.get(role.value, 0)) for role, _, share in record.roles()
+        ]
+        return Monitored(
+            name=record.name, traffic=self._told_traffic(), course=self._traffic.course(), versions=versions, drift=self.drift()
+        )
+
+    def drift(self) -> Drift:
+        """Return how the requests to what is live compare with the reference; worked out anew when something was seen."""
+        live = self.live
+        if live is None:
+            return Drift()
+        key = (live, live.observed.revision)
+        if self._judged is None or self._judged[0] != key:
+            self._judged = (key, judge(live.reference, live.observed))
+        return self._judged[1]
+
+    def watch(self, reference: Reference | None) -> None:
+        """Hold requests against this from now on; None: against what each version was trained on."""
+        record = self.record
+        record.reference = reference
+        for deployment, model in ((self.live, record.live), (self.canary, record.canary), (self.shadow, record.shadow)):
+            if deployment is not None and model is not None:
+                deployment.watch(reference or model.reference)
 
     @property
     def state(self) -> str:
@@ -145,14 +212,15 @@ class HostedEndpoint:
         return "failed" if self.attempt is not None and self.attempt.state == "failed" else State.STARTING.value
 
     def _told_traffic(self) -> Traffic:
-        now = time.monotonic()
-        recent = [(seconds, failed) for began, seconds, failed in self._traffic if now - began < _MINUTE]
-        times = sorted(seconds for seconds, _ in recent)
+        requests, errors, refused = self._traffic.totals()
+        p50, p95, p99 = self._traffic.quantiles(0.5, 0.95, 0.99)
         return Traffic(
-            requests=len(recent),
-            errors=sum(failed for _, failed in recent),
-            p50=_quantile(times, 0.5),
-            p95=_quantile(times, 0.95),
+            requests=requests,
+            errors=errors,
+            refused=refused,
+            p50=p50,
+            p95=p95,
+            p99=p99,
             shadow_same=self._shadowed["same"],
             shadow_different=self._shadowed["different"],
             shadow_failed=self._shadowed["failed"],
@@ -193,11 +261,8 @@ def _version(model: ServedModel | None, deployment: Deployment | None, share: fl
         platform=ready.platform if ready else "",
         batching=ready.batching if ready else "",
         load_ms=ready.load_ms if ready else 0.0,
+        environment=deployment.environment,
     )
-
-
-def _quantile(times: list[float], share: float) -> float | None:
-    return round(times[min(len(times) - 1, int(share * len(times)))] * 1e3, 3) if times else None
 
 
 def _starting(attempt: Attempt | None) -> ScoringFailure:

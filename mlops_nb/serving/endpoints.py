@@ -8,6 +8,8 @@ from concurrent.futures import TimeoutError as Late
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_nb.errors import StoreUnreachable
+from mlops_nb.monitoring.bins import Reference
+from mlops_nb.serving.monitor import Monitored
 from mlops_nb.serving.records import EndpointInfo, StartRequest
 
 if TYPE_CHECKING:
@@ -84,6 +86,18 @@ class Endpoints:
     def rollback(self, name: str) -> EndpointInfo:
         """As `Supervisor.rollback`."""
         return self._call(self._supervisor.rollback(name))
+
+    def monitor(self, name: str) -> Monitored:
+        """Return the traffic and the drift of an endpoint."""
+
+        async def monitor() -> Monitored:
+            return self._supervisor.endpoint(name).monitor()
+
+        return self._call(monitor())
+
+    def watch(self, name: str, reference: Reference | None) -> Monitored:
+        """As `Supervisor.watch`."""
+        return self._call(self._supervisor.watch(name, reference))
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         waiting = asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import socket
-import tempfile
 from pathlib import Path
 
 from mlops_nb.errors import NotSupported
+from mlops_nb.serving.places import Place, clean_up
 from mlops_nb.serving.records import EndpointRecord
 
 _LOCK = "lock"
@@ -26,7 +25,7 @@ class Ownership:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: int | None = None
-        self._sockets: Path | None = None
+        self._sockets: Place | None = None
         self._ports: dict[str, socket.socket] = {}
 
     def take(self) -> bool:
@@ -47,20 +46,17 @@ class Ownership:
             raise NotSupported(
                 f"The endpoints of this project belong to another server, the process {pid}.", hint="Ask that one, or end it."
             ) from None
-        old = os.pread(lock, 4096, 0).decode("utf-8", "replace").splitlines()[1:]
-        if old and Path(old[0]).name.startswith("mlops-nb-") and Path(old[0]).parent == Path(tempfile.gettempdir()):
-            shutil.rmtree(old[0], ignore_errors=True)  # what a process that was killed could not remove
-        # Paths of Unix sockets are short: they cannot be in the project.
-        self._sockets = Path(tempfile.mkdtemp(prefix="mlops-nb-"))
+        clean_up()
+        self._sockets = Place()  # not in the project: paths of Unix sockets are short
         os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n{self._sockets}\n".encode(), 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock
         return True
 
     def socket_path(self, number: int) -> Path:
         """Return where a socket may be made."""
         assert self._sockets is not None
-        return self._sockets / str(number)
+        return self._sockets.path / str(number)
 
     def port_of(self, name: str) -> socket.socket | None:
         """Return the open port of an endpoint, if it has one."""
@@ -96,7 +92,7 @@ class Ownership:
         for name in list(self._ports):
             self.close_port(name)
         if self._sockets is not None:
-            shutil.rmtree(self._sockets, ignore_errors=True)
+            self._sockets.release()
             self._sockets = None
         if self._lock is not None:
             os.close(self._lock)

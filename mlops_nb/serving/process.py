@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import site
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mlops_nb.serving import channel, figures
-from mlops_nb.serving.channel import Drain, Failed, Ready, Stuck, WorkerConfig
+from mlops_nb.serving import channel, descendants, devices, figures
+from mlops_nb.serving.channel import Drain, Failed, Ready, Seen, Stuck, Watch, WorkerConfig
 from mlops_nb.serving.logs import WorkerLog
 
 _HEARTBEAT_GRACE = 10.0
@@ -37,8 +36,10 @@ class WorkerProcess:
         listeners: The open sockets that the numbers in the configuration stand for.
         log: Where its output goes.
         python: The interpreter that it runs in.
+        variables: What the interpreter's environment needs; None where it is this one's.
         threads: Threads that numeric libraries may use.
         on_ended: Called once, when it is gone.
+        on_seen: Called with what it counted of requests.
 
     Attributes:
         ready: What it said when it was ready.
@@ -52,9 +53,11 @@ class WorkerProcess:
         listeners: list[socket.socket],
         log: WorkerLog,
         *,
-        python: str = sys.executable,
+        python: str | Path = sys.executable,
+        variables: Mapping[str, str] | None = None,
         threads: int,
         on_ended: Callable[[WorkerProcess], None],
+        on_seen: Callable[[Seen], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.ready: Ready | None = None
@@ -63,7 +66,9 @@ class WorkerProcess:
         self.started = time.monotonic()
         self.memory = 0
         self._log = log
+        self._mark = descendants.new_mark()
         self._on_ended = on_ended
+        self._on_seen = on_seen
         self._loop = asyncio.get_running_loop()
         self._heard = self.started
         self._settled: asyncio.Event = asyncio.Event()
@@ -72,13 +77,13 @@ class WorkerProcess:
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [python, "-P", "-m", "mlops_nb.serving.worker", str(theirs.fileno()), str(os.getpid())],
+                [os.fspath(python), "-P", "-m", "mlops_nb.serving.worker", str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
                 pass_fds=[theirs.fileno(), *(one.fileno() for one in listeners)],
                 start_new_session=True,
-                env=_environment(threads),
+                env={**_environment(threads, variables, gpu=config.gpu), descendants.VARIABLE: self._mark},
                 cwd=Path(config.figures).parent,
             )
         except BaseException:
@@ -121,6 +126,10 @@ class WorkerProcess:
         """Let it finish its requests and end."""
         self.why = self.why or "it is no longer needed"
         self._send(Drain())
+
+    def watch(self, order: Watch) -> None:
+        """Let it count requests by another reference."""
+        self._send(order)
 
     def kill(self, why: str) -> None:
         """End it at once, with all that it has started."""
@@ -179,6 +188,8 @@ class WorkerProcess:
             self._settled.set()
         elif isinstance(word, Failed):
             self.failure = word
+        elif isinstance(word, Seen):
+            self._on_seen(word)
         elif isinstance(word, Stuck):
             self.why = f"the model computed longer than {self.config.limits.timeout:g} s"
             self._loop.call_later(_FLUSH_SECONDS, self._kill_group)  # its answers leave first
@@ -196,6 +207,7 @@ class WorkerProcess:
                 self._kill_group()  # what it has started and left; before its number can be given to another
             while self._process.poll() is None:
                 await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.to_thread(descendants.end_marked, self._mark)  # what has left its group
         finally:
             if descriptor is not None:
                 self._loop.remove_reader(descriptor)
@@ -231,8 +243,7 @@ class WorkerProcess:
 
     def _kill_group(self) -> None:
         if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            descendants.end(self.pid)
 
 
 def _pidfd(pid: int) -> int | None:
@@ -242,52 +253,20 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, variables: Mapping[str, str] | None = None, *, gpu: bool = False) -> dict[str, str]:
     """Return the environment of a worker: without the secrets of whoever started it."""
     kept = {name: value for name, value in os.environ.items() if not any(part in name.upper() for part in _SECRETS)}
     for name in ("PROMETHEUS_MULTIPROC_DIR", "JPY_PARENT_PID", "JPY_SESSION_NAME", "NOTIFY_SOCKET"):
         kept.pop(name, None)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         kept.setdefault(name, str(threads))
+    if gpu:
+        kept.setdefault("MLFLOW_DEFAULT_PREDICTION_DEVICE", devices.DEVICE)
     own = str(Path(__file__).parent.parent.parent)
-    if own not in site.getsitepackages():  # a source tree: the worker is of the same one
+    if variables is not None:  # another environment, in which nothing else of this one is seen
+        for name in ("PYTHONHOME", "PYTHONPATH"):
+            kept.pop(name, None)
+        kept.update(variables)
+    elif own not in site.getsitepackages():  # a source tree: the worker is of the same one
         kept["PYTHONPATH"] = os.pathsep.join([own, *([kept["PYTHONPATH"]] if kept.get("PYTHONPATH") else [])])
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": kept.get("PYTHONDONTWRITEBYTECODE", "")}
-
-
-def usage(pid: int) -> tuple[int, int]:
-    """Return the resident memory (bytes) of a process with its descendants, and how many those are."""
-    found = _descendants(pid)
-    return sum(_memory(one) for one in (pid, *found)), len(found)
-
-
-def _descendants(pid: int) -> list[int]:
-    if not Path("/proc/self/task").exists() or not Path(f"/proc/self/task/{os.getpid()}/children").exists():
-        import psutil
-
-        with contextlib.suppress(psutil.Error):
-            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-        return []
-    found: list[int] = []
-    todo = [pid]
-    while todo and len(found) < 10_000:
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{(one := todo.pop())}/task"):  # noqa: PTH208 - names are enough
-                children = [int(word) for word in Path(f"/proc/{one}/task/{task}/children").read_text().split()]
-                found += children
-                todo += children
-    return found
-
-
-def _memory(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    except OSError:
-        import psutil
-
-        with contextlib.suppress(psutil.Error):
-            return int(psutil.Process(pid).memory_info().rss)
-        return 0
-
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -11,12 +11,18 @@ from typing import Any
 import msgspec
 
 from mlops_nb.errors import InvalidInput
+from mlops_nb.models.environments import MANAGERS
+from mlops_nb.monitoring.bins import Reference
 from mlops_nb.serving.limits import Limits
 
 RECORD_FILE = "endpoint.json"
 DEFAULT_TTL = 2 * 3600.0
 LONGEST_TTL = 30 * 86_400.0
 MAX_WORKERS = 16
+ROUTES = ("json", "v2", "openai")
+OUTPUT = "prediction"
+"""What a prediction of one value a row is called where it is counted."""
+
 KEPT_VERSIONS = 5
 
 _NAME = re.compile(r"[a-z0-9A-Z](?:[\w.-]{0,62}[a-z0-9A-Z])?", re.ASCII)
@@ -40,6 +46,8 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
         registered: The registered model that it is a version of, or "".
         run_id: The run that made it, or "".
         allow_unsafe: Somebody has said that it may run code on loading.
+        env_manager: What makes its own environment, where the server's Python lacks what it requires; `local`: the server's.
+        reference: The data that it was trained on, where that is known.
     """
 
     label: str
@@ -48,6 +56,8 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
     registered: str = ""
     run_id: str = ""
     allow_unsafe: bool = False
+    env_manager: str = "virtualenv"
+    reference: Reference | None = None
 
 
 class EndpointRecord(msgspec.Struct, kw_only=True):
@@ -62,6 +72,8 @@ class EndpointRecord(msgspec.Struct, kw_only=True):
         history: What was live before, the newest last.
         port: A port of its own on this machine; 0: none.
         token: Opens the port.
+        reference: What requests are held against, where somebody has said it.
+        gpu: Whether its models compute on a GPU.
     """
 
     name: str
@@ -77,6 +89,17 @@ class EndpointRecord(msgspec.Struct, kw_only=True):
     limits: Limits = Limits()
     port: int = 0
     token: str = ""
+    reference: Reference | None = None
+    gpu: bool = False
+
+    def roles(self) -> list[tuple[Role, ServedModel, float]]:
+        """Return the versions that are served, each with the share of the requests that it gets: of copies, a shadow."""
+        given = [
+            (Role.LIVE, self.live, 1.0 - self.canary_share if self.canary else 1.0),
+            (Role.CANARY, self.canary, self.canary_share),
+            (Role.SHADOW, self.shadow, self.shadow_share),
+        ]
+        return [(role, model, share) for role, model, share in given if model is not None]
 
     def versions(self) -> list[ServedModel]:
         """Return all versions whose files are needed."""
@@ -97,6 +120,9 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
         port: A port of its own: 0 any, None none.
         register: Make it a version of the registered model of the endpoint's name, unless it is one of a registered model.
         allow_unsafe: Load it although it can run code on loading.
+        env_manager: What makes the model's own environment, where the server's Python lacks what it requires: `virtualenv`, `uv`,
+            `conda`; or `local`: it runs in the server's all the same.
+        gpu: Whether the model computes on a GPU; None: as it is for an endpoint that is there, else not.
     """
 
     name: str
@@ -109,6 +135,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     register: bool = False
     allow_unsafe: bool = False
+    env_manager: str = "virtualenv"
+    gpu: bool | None = None
 
     def check(self) -> None:
         """Check what needs nothing but itself.
@@ -126,6 +154,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInput(f"{self.port} is no port.", hint="Give a number from 1 to 65535, or 0 for any.")
         if self.limits is not None:
             self.limits.check()
+        if self.env_manager not in MANAGERS:
+            raise InvalidInput(f"There is no environment manager '{self.env_manager[:40]}'.", hint=f"There are: {', '.join(MANAGERS)}.")
 
 
 class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,32 +173,42 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     platform: str = ""
     batching: str = ""
     load_ms: float = 0.0
+    environment: str = ""
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """The last start of a version: `state` is `starting`, `ready` or `failed`."""
+    """The last start of a version: `state` is `starting`, `ready` or `failed`; `step` is what it is at."""
 
     number: int
     label: str
     role: Role
     state: str
     problem: str = ""
+    step: str = ""
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """The last minute, of what came through the server: times in milliseconds; and what shadows answered since the start."""
+    """The last minute, of what came through the server: times in milliseconds; and what shadows answered since the start.
+
+    `errors` are answers from 500, `refused` those from 400: requests that were wrong themselves.
+    """
 
     requests: int = 0
     errors: int = 0
+    refused: int = 0
     p50: float | None = None
     p95: float | None = None
+    p99: float | None = None
     shadow_same: int = 0
     shadow_different: int = 0
     shadow_failed: int = 0
 
 
 class EndpointInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint as it is now. `path` is its address below the server's mount, `signature` and `example` are of what is live."""
+    """An endpoint as it is now. `path` is its address below the server's mount, `signature` and `example` are of what is live.
+
+    `drift` is the verdict on its requests in a word, as `monitor.Drift` has it.
+    """
 
     name: str
     state: str
@@ -187,6 +227,14 @@ class EndpointInfo(msgspec.Struct, frozen=True, kw_only=True):
     signature: dict[str, Any] | None = None
     example: Any = None
     limits: Limits = Limits()
+    drift: str = ""
+
+
+def input_names(signature: dict[str, Any] | None) -> list[str] | None:
+    """Return the columns that a model takes; None where they have no names."""
+    text = (signature or {}).get("inputs")
+    fields = msgspec.json.decode(text) if isinstance(text, str) else []
+    return [str(field["name"]) for field in fields if field.get("name") is not None] or None
 
 
 def check_name(name: str) -> str:
@@ -201,6 +249,17 @@ def check_name(name: str) -> str:
             hint="Use at most 64 letters, digits, '-', '_' and '.', beginning with a letter or digit.",
         )
     return name
+
+
+def check_route(route: str) -> str:
+    """Return the word for a protocol.
+
+    Raises:
+        InvalidInput: If there is none such.
+    """
+    if route not in ROUTES:
+        raise InvalidInput(f"There is no route '{route[:40]}'.", hint=f"There are: {', '.join(ROUTES)}.")
+    return route
 
 
 def check_share(share: float) -> float:

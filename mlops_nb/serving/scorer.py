@@ -22,6 +22,7 @@ from mlops_nb.serving.schema import InputSchema
 if TYPE_CHECKING:
     from mlops_nb.models.loading import LoadedModel
     from mlops_nb.serving.figures import Figures
+    from mlops_nb.serving.observing import Observer
 
 log = logging.getLogger("mlops_nb.serving")
 
@@ -67,6 +68,7 @@ class Scorer:
 
     Attributes:
         batches: Whether requests that wait are asked together.
+        observer: Takes note of what was answered, if somebody wants to know.
         is_quick: Whether a known framework answers a row in less than a millisecond, so that the event loop may ask it.
     """
 
@@ -78,6 +80,7 @@ class Scorer:
         self.schema = InputSchema(signature.inputs if signature else None)
         self.batches = False
         self.is_quick = False
+        self.observer: Observer | None = None
         self._param_names = frozenset(str(field["name"]) for field in (signature.params or () if signature else ()))
         self._name, self._version = name, version
         self.limits = limits
@@ -237,7 +240,11 @@ class Scorer:
             prediction = self.model.predict_array(numpy.concatenate([one.array for one in asked if one.array is not None]))
             parts = answers.split(prediction, sizes)
             self._figures.predicted(len(group), sum(sizes))
-            return [self._body(job, part) for job, part in zip(group, parts, strict=True)]
+            bodies: list[bytes | BaseException] = [self._body(job, part) for job, part in zip(group, parts, strict=True)]
+            if self.observer is not None:
+                for one, part in zip(asked, parts, strict=True):
+                    self.observer.offer(one, part)
+            return bodies
         except Exception:  # noqa: BLE001 - one request must not fail for another's sake: each is asked alone
             return [self._result(job) for job in group]
 
@@ -248,7 +255,10 @@ class Scorer:
             asked = self._read(job)
             prediction = self._predict(asked)
             self._figures.predicted(1, asked.rows)
-            return self._body(job, prediction)
+            body = self._body(job, prediction)
+            if self.observer is not None:
+                self.observer.offer(asked, prediction)
+            return body
         except ScoringFailure as error:
             return error
         except Exception as error:  # the last line of defence: whatever the model's own code raises is an answer

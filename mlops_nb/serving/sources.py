@@ -13,6 +13,7 @@ from mlops_nb.core.logged_models import LoggedModelQuery, owner_of_model
 from mlops_nb.core.model_sources import LoggedModelSource, RunSource, Source, VersionSource, parse_source
 from mlops_nb.core.registry import ModelVersion
 from mlops_nb.errors import NotFound, NotSupported
+from mlops_nb.serving import references
 from mlops_nb.serving.records import ServedModel
 from mlops_nb.store.artifacts.paths import check_artifact_path
 from mlops_nb.store.base import ServedStore
@@ -69,6 +70,7 @@ def fetch(store: ServedStore, uri: str, models: Path, *, register_as: str = "", 
         registered=registered,
         run_id=run_id,
         allow_unsafe=allow_unsafe,
+        reference=references.of_model(store, run_id, folder),
     )
 
 

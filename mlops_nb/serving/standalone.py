@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from mlops_nb.errors import InvalidInput, MlopsError
+from mlops_nb.models.environments import Prepared
 from mlops_nb.serving.app import Door
 from mlops_nb.serving.channel import WorkerConfig
 from mlops_nb.serving.deployment import Deployment
+from mlops_nb.serving.descendants import usage
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.logs import WorkerLog
-from mlops_nb.serving.process import usage
+from mlops_nb.serving.places import Place, clean_up
+from mlops_nb.serving.preparing import python_of
 
 log = logging.getLogger("mlops_nb.serving")
 
@@ -40,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         workers: Processes.
         door: Who may come in.
         allow_unsafe: Load the model although it can run code on loading.
+        env_manager: What makes the model's own environment where this Python lacks what it requires; `local`: this Python.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     door: Door = Door()
     allow_unsafe: bool = False
+    env_manager: str = "local"
 
 
 def run(settings: Settings, ready: Callable[[str], None], printed: Callable[[str], None]) -> None:
@@ -67,12 +70,13 @@ def run(settings: Settings, ready: Callable[[str], None], printed: Callable[[str
     """
     settings.limits.check()
     listener = _listen(settings.host, settings.port)
-    folder = Path(tempfile.mkdtemp(prefix="mlops-nb-"))
+    clean_up()
+    place = Place()
     try:
         with listener:
-            asyncio.run(_serve(settings, listener, folder, ready, printed))
+            asyncio.run(_serve(settings, listener, place.path, ready, printed))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        place.release()
 
 
 async def _serve(
@@ -92,14 +96,19 @@ async def _serve(
         door=settings.door,
         allow_unsafe=settings.allow_unsafe,
     )
+    output = WorkerLog(folder / "output.log", echo=printed)
+    prepared = await _prepare(settings, over, output)
+    if prepared is None:
+        return
     deployment = Deployment(
         config,
         socket_path=folder / "socket",
         port=listener,
         workers=settings.workers,
-        log=WorkerLog(folder / "output.log", echo=printed),
+        log=output,
         threads=max(1, (os.cpu_count() or 1) // settings.workers),
         changed=lambda: None,
+        prepared=prepared,
     )
     starting = asyncio.ensure_future(deployment.start())
     told = asyncio.ensure_future(over.wait())
@@ -120,6 +129,19 @@ async def _serve(
                 raise MlopsError(f"The model cannot be served: {deployment.problem}")
     finally:
         await deployment.stop()
+
+
+async def _prepare(settings: Settings, over: asyncio.Event, output: WorkerLog) -> Prepared | None:
+    """Return the Python that the model runs in; None if it is over before that is made."""
+    making = asyncio.ensure_future(python_of(settings.folder, settings.env_manager, allow_unsafe=settings.allow_unsafe, said=output.note))
+    told = asyncio.ensure_future(over.wait())
+    await asyncio.wait([making, told], return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if making.done():
+        return await making
+    making.cancel()
+    await asyncio.wait([making])
+    return None
 
 
 def _listen(host: str, port: int) -> socket.socket:

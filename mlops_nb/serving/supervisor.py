@@ -12,20 +12,25 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from mlops_nb.errors import AlreadyExists, InvalidInput, MlopsError, NotFound, NotSupported, did_you_mean
-from mlops_nb.serving import records, sources
+from mlops_nb.models.environments import Prepared
+from mlops_nb.monitoring.bins import Reference
+from mlops_nb.serving import devices, records, sources
 from mlops_nb.serving.app import Door
+from mlops_nb.serving.background import Background
 from mlops_nb.serving.channel import WorkerConfig
 from mlops_nb.serving.deployment import Deployment
+from mlops_nb.serving.descendants import usage
 from mlops_nb.serving.endpoint import HostedEndpoint
 from mlops_nb.serving.limits import Limits
 from mlops_nb.serving.logs import WorkerLog
+from mlops_nb.serving.monitor import Monitored
 from mlops_nb.serving.ownership import Ownership
-from mlops_nb.serving.process import usage
 from mlops_nb.serving.records import Attempt, EndpointInfo, EndpointRecord, Role, ServedModel, StartRequest
 from mlops_nb.store.base import ServedStore
 
@@ -54,7 +59,7 @@ class Supervisor:
         self._endpoints: dict[str, HostedEndpoint] = {}
         self._owned = Ownership(folder)
         self._ticking: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._work = Background()
         self._numbers = 0
         self._closing = False
 
@@ -76,7 +81,7 @@ class Supervisor:
                 shutil.rmtree(self._folder / _RECORDS / record.name, ignore_errors=True)
             else:
                 endpoint = self._endpoints[record.name] = HostedEndpoint(record, self._log_of(record.name))
-                self._spawn(self._restore(endpoint))
+                self._work.start(self._restore(endpoint))
         self._sweep()
 
     async def _restore(self, endpoint: HostedEndpoint) -> None:
@@ -84,22 +89,17 @@ class Supervisor:
         with contextlib.suppress(OSError):  # taken by another meanwhile: the endpoint is there all the same, without it
             self._owned.open_port(record)
         async with endpoint.changing:
-            roles = [
-                (Role.LIVE, record.live, 1.0),
-                (Role.CANARY, record.canary, record.canary_share),
-                (Role.SHADOW, record.shadow, record.shadow_share),
-            ]
-            for role, model, share in roles:
-                if model is not None:
-                    endpoint.attempt = self._attempt(model.label, role)
-                    with contextlib.suppress(MlopsError):  # told by the attempt
-                        await self._bring_up(endpoint, model, role, share)
+            for role, model, share in record.roles():
+                endpoint.attempt = self._attempt(model.label, role)
+                with contextlib.suppress(MlopsError):  # told by the attempt
+                    await self._bring_up(endpoint, model, role, share)
 
     async def close(self) -> None:
         """End all workers. The endpoints stay known, and the next server starts them again."""
         self._closing = True
-        for task in [*self._tasks, *([self._ticking] if self._ticking else [])]:
-            task.cancel()
+        self._work.cancel()
+        if self._ticking is not None:
+            self._ticking.cancel()
         ending = [one.stop(at_once=True) for endpoint in self._endpoints.values() for one in endpoint.deployments()]
         await asyncio.gather(*ending, return_exceptions=True)
         self._owned.release()
@@ -122,13 +122,14 @@ class Supervisor:
         for endpoint in list(self._endpoints.values()):
             if endpoint.record.expires and endpoint.record.expires <= now and endpoint.live is not None:
                 endpoint.log.note("Its time is over.")
-                self._spawn(self._end(endpoint.record.name))
+                self._work.start(self._end(endpoint.record.name))
                 continue
             for deployment in endpoint.deployments():
                 deployment.look()
         workers = [worker for endpoint in self._endpoints.values() for one in endpoint.deployments() for worker in one.workers]
         if workers:
-            for worker, (memory, processes) in zip(workers, await asyncio.to_thread(_measure, [one.pid for one in workers]), strict=True):
+            measured = await asyncio.to_thread(lambda: [usage(one.pid) for one in workers])
+            for worker, (memory, processes) in zip(workers, measured, strict=True):
                 worker.measured(memory, processes)
 
     # -- what is told
@@ -169,6 +170,8 @@ class Supervisor:
             InvalidInput, NotFound: If that cannot be served.
         """
         request.check()
+        if request.gpu:
+            devices.check_gpu()
         if self._closing:
             raise NotSupported("The server is stopping.")
         self._own()
@@ -186,9 +189,10 @@ class Supervisor:
             model = ServedModel(label="1", model=request.model_uri, folder=str(folder.absolute()), allow_unsafe=request.allow_unsafe)
         else:
             model = await asyncio.to_thread(self._fetch, request)
+        model = msgspec.structs.replace(model, env_manager=request.env_manager)
         endpoint = self._endpoints.get(request.name) or self._new(request, model)
         attempt = endpoint.attempt = self._attempt(model.label, request.role)
-        task = self._spawn(self._serve(endpoint, request, model, attempt))
+        task = self._work.start(self._serve(endpoint, request, model, attempt))
         await asyncio.wait([task], timeout=wait)
         return endpoint.info()
 
@@ -199,7 +203,7 @@ class Supervisor:
 
     def _new(self, request: StartRequest, model: ServedModel) -> HostedEndpoint:
         record = EndpointRecord(name=request.name, created=time.time(), live=model)
-        record.workers, record.limits = request.workers or 1, request.limits or Limits()
+        record.workers, record.limits, record.gpu = request.workers or 1, request.limits or Limits(), bool(request.gpu)
         endpoint = self._endpoints[request.name] = HostedEndpoint(record, self._log_of(request.name))
         if request.port is not None:
             record.port, record.token = request.port, secrets.token_hex(24)
@@ -218,6 +222,7 @@ class Supervisor:
             previous = record.live if endpoint.live is not None else None
             if previous is not None:
                 record.workers, record.limits = request.workers or record.workers, request.limits or record.limits
+                record.gpu = record.gpu if request.gpu is None else request.gpu
             try:
                 await self._bring_up(endpoint, model, request.role, request.share)
             except MlopsError:
@@ -238,7 +243,8 @@ class Supervisor:
         attempt = endpoint.attempt
         assert attempt is not None
         try:
-            deployment = endpoint.coming = self._deployment(endpoint, model, role)
+            prepared = await endpoint.prepare(self._folder / _MODELS / model.folder, model)
+            deployment = endpoint.coming = self._deployment(endpoint, model, role, prepared)
             await deployment.start()
             if self._endpoints.get(endpoint.record.name) is not endpoint:
                 await deployment.stop(at_once=True)
@@ -258,7 +264,7 @@ class Supervisor:
         if before is not None:
             await before.stop()
 
-    def _deployment(self, endpoint: HostedEndpoint, model: ServedModel, role: Role) -> Deployment:
+    def _deployment(self, endpoint: HostedEndpoint, model: ServedModel, role: Role, prepared: Prepared) -> Deployment:
         record = endpoint.record
         self._numbers += 1
         place = self._folder / _RECORDS / record.name
@@ -271,6 +277,8 @@ class Supervisor:
             limits=record.limits,
             door=Door(token=record.token),
             allow_unsafe=model.allow_unsafe,
+            gpu=record.gpu,
+            reference=record.reference or model.reference,
         )
         return Deployment(
             config,
@@ -280,6 +288,7 @@ class Supervisor:
             log=endpoint.log,
             threads=max(1, (os.cpu_count() or 1) // record.workers),
             changed=self._changed,
+            prepared=prepared,
         )
 
     # -- changing
@@ -302,6 +311,15 @@ class Supervisor:
             self._keep(endpoint)
         return endpoint.info()
 
+    async def watch(self, name: str, reference: Reference | None) -> Monitored:
+        """Hold the requests of an endpoint against this; None: against what its model was trained on."""
+        endpoint = self.endpoint(name)
+        async with endpoint.changing:
+            endpoint.watch(reference)
+            self._keep(endpoint)
+        self._changed()
+        return endpoint.monitor()
+
     async def _take_over(self, endpoint: HostedEndpoint) -> None:
         record = endpoint.record
         model = record.canary or record.shadow
@@ -317,10 +335,7 @@ class Supervisor:
         await self._drop_trials(endpoint)
 
     async def _drop_trials(self, endpoint: HostedEndpoint) -> None:
-        ended = [one for one in (endpoint.canary, endpoint.shadow) if one is not None]
-        endpoint.canary = endpoint.shadow = None
-        endpoint.record.canary = endpoint.record.shadow = None
-        endpoint.record.canary_share = endpoint.record.shadow_share = 0.0
+        ended = endpoint.forget_trials()
         self._changed()
         for one in ended:
             await one.stop()
@@ -368,6 +383,7 @@ class Supervisor:
         endpoint = self._endpoints.pop(name, None)
         if endpoint is None:
             return
+        endpoint.making.set()
         self._owned.close_port(name)
         (self._folder / _RECORDS / name / records.RECORD_FILE).unlink(missing_ok=True)
         await asyncio.gather(*(one.stop(at_once=one is endpoint.coming) for one in endpoint.deployments()))
@@ -394,18 +410,3 @@ class Supervisor:
         place = self._folder / _RECORDS / name
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return WorkerLog(place / "output.log")
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("Work on an endpoint failed.", exc_info=task.exception())
-
-
-def _measure(pids: list[int]) -> list[tuple[int, int]]:
-    return [usage(pid) for pid in pids]

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from mlops_nb.errors import MissingDependencyError, MlopsError
-from mlops_nb.serving import channel
+from mlops_nb.serving import channel, devices
 from mlops_nb.serving.batching import try_out
-from mlops_nb.serving.channel import Alive, Failed, Ready, Stuck, WorkerConfig
+from mlops_nb.serving.channel import Alive, Failed, Ready, Seen, Stuck, Watch, WorkerConfig
+from mlops_nb.serving.descendants import adopt_orphans, end_below
 
 _PR_SET_PDEATHSIG = 1
 _ALIVE_SECONDS = 1.0
@@ -37,6 +38,7 @@ _OPEN_FILES = 16_384
 def main(control_number: int, parent: int) -> int:
     """Serve what the channel says; return the exit status."""
     _die_with(parent)
+    adopt_orphans()
     os.register_at_fork(after_in_child=_die_with_parent)
     faulthandler.enable()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
@@ -60,6 +62,7 @@ def main(control_number: int, parent: int) -> int:
         worker.say(Failed(message=f"The model cannot be loaded: {type(error).__name__}: {error}"[:1000]))
         return 1
     worker.run()
+    end_below(os.getpid())  # what the model has started and left, wherever it is
     return 0
 
 
@@ -70,6 +73,8 @@ class _Worker:
         self._saying = threading.Lock()
         self._server: Any = None
         self._ends = False
+        self._observer: Any = None
+        self._order = Watch(reference=config.reference, reference_number=config.reference_number)
 
     def say(self, word: Any) -> None:
         """Tell the supervisor; one that is gone is noticed by whoever reads."""
@@ -79,12 +84,20 @@ class _Worker:
     def listen(self, reader: Any) -> None:
         """Wait for the order to end, and for the end of the supervisor. Runs in a thread of its own."""
         with contextlib.suppress(OSError, ValueError):
-            if reader.readline():
+            while line := reader.readline():
+                order = channel.decode_order(line)
+                if isinstance(order, Watch):
+                    self._watch(order)
+                    continue
                 self._ends = True
                 if self._server is not None:
                     self._server.should_exit = True
-                reader.readline()
         os.killpg(os.getpgrp(), signal.SIGKILL)  # with all that the model has started
+
+    def _watch(self, order: Watch) -> None:
+        self._order = order
+        if self._observer is not None:
+            self._observer.watch(order.reference_number, order.reference)
 
     def load(self) -> None:
         """Load the model and ask it once."""
@@ -94,15 +107,22 @@ class _Worker:
             import uvicorn  # noqa: F401 - said before the model is loaded
         except ImportError:
             raise MissingDependencyError("uvicorn", extra="serve", purpose="Serving models") from None
+        from mlops_nb.models.flavors.pickling import spare_memory
         from mlops_nb.models.loading import load_model
         from mlops_nb.serving.app import ScoringApp
         from mlops_nb.serving.figures import Figures
+        from mlops_nb.serving.observing import Observer
         from mlops_nb.serving.pages import About
         from mlops_nb.serving.scorer import Scorer
 
+        spare_memory()
         figures = Figures(Path(config.figures), config.name, config.version)
-        model = load_model(config.folder, allow_unsafe=config.allow_unsafe)
+        settings = devices.settings_of(config.folder) if config.gpu else None
+        model = load_model(config.folder, allow_unsafe=config.allow_unsafe, config=settings)
         self.scorer = Scorer(model, name=config.name, version=config.version, limits=config.limits, figures=figures, on_stuck=self._stuck)
+        self._observer = self.scorer.observer = Observer(
+            self.scorer.schema.names, lambda number, counts: self.say(Seen(reference_number=number, counts=counts))
+        )
         example = _example(Path(config.folder))
         trial = try_out(model, _rows_of(example, self.scorer))
         self.scorer.batches, self.scorer.is_quick = trial.together, trial.is_quick
@@ -152,6 +172,7 @@ class _Worker:
     async def _serve(self) -> None:
         sockets = [socket.socket(fileno=number) for number in self.config.listeners]
         self.scorer.start()
+        self._watch(self._order)
         telling = asyncio.ensure_future(self._tell())
         self._server.should_exit = self._ends
         await self._server.serve(sockets)

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 from blake3 import blake3
 
-from mlops_nb.core.predictions import MAX_ROWS, SUFFIX, MetricSource, PredictionsInfo, predictions_file, source_file
+from mlops_nb.core.predictions import MAX_ROWS, SUFFIX, MetricSource, PredictionsInfo, predictions_file, slices_file, source_file
 from mlops_nb.errors import InvalidInput
 from mlops_nb.tracking.data.columns import Array
 from mlops_nb.tracking.data.rows import combined, index_keys, row_keys
 from mlops_nb.tracking.data.tables import row_count
+from mlops_nb.tracking.slices import slices_of
 
 if TYPE_CHECKING:
     from mlops_nb.tracking.run import ActiveRun
@@ -42,6 +43,7 @@ def log_predictions(
     truth, guess = _checked(target, prediction)
     path = predictions_file(name)
     run.add_bytes(_packed(truth, guess, _keys(truth, (rows, target, prediction), rows), name, task), path)
+    _keep_slices(run, path, truth, guess, rows, name, task)
     _kept.setdefault(run, {})[_digest(truth, guess)] = path
     return path
 
@@ -65,9 +67,20 @@ def keep_score(run: ActiveRun, metric: str, score: Score) -> None:
         features = score.features()
         rows = features if row_count(features) == len(truth) else None
         run.add_bytes(_packed(truth, guess, _keys(truth, (rows, score.target, score.prediction), rows), name, None), path)
+        _keep_slices(run, path, truth, guess, rows, name, None)
         kept[digest] = path
     source = MetricSource(metric=metric, file=path, function=score.function, arguments=score.arguments)
     run.add_bytes(msgspec.json.encode(source), source_file(metric))
+
+
+def _keep_slices(run: ActiveRun, path: str, truth: Array, guess: Array, rows: Any, name: str, task: str | None) -> None:
+    try:
+        slices = slices_of(truth, guess, rows, name, task)
+    except Exception as error:  # noqa: BLE001  # the table is the user's, of whatever make; predictions are kept all the same
+        logger.warning("The slices of the predictions '%s' cannot be told: %s: %s", name, type(error).__name__, error)
+        return
+    if slices is not None:
+        run.add_bytes(msgspec.json.encode(slices), slices_file(path))
 
 
 def _checked(target: Any, prediction: Any) -> tuple[Array, Array]:

@@ -67,7 +67,7 @@ def test_a_failed_environment_leaves_nothing_and_says_why(folder: Path, tmp_path
     wants(folder, "numpy==0.0.0.1")
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(MlopsError, match=r"pip install.* failed|install --python.* failed|failed: .*numpy"):
+    with pytest.raises(MlopsError, match=r"'numpy==0\.0\.0\.1' could not be had"):
         environments.prepare(folder, "virtualenv", cache=tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 

@@ -17,6 +17,7 @@ from mlops_nb.core.records import Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.store.base import RunQuery
 from mlops_nb.store.open import open_store
+from tests.conftest import JupyterProcess
 
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -192,3 +193,23 @@ def test_the_ci_notebook_judges_a_worse_training_by_its_gates(project: Path, pyt
     report = (project / "report.md").read_text(encoding="utf-8")
     assert "a gate fails: `val_auc`" in report and "paired bootstrap, n=285" in report and "`1.0` → `1e-05`" in report
     assert (project / "report.html").stat().st_size > 2_000
+
+
+def test_a_variable_is_served_watched_and_packaged_where_a_jupyter_server_runs(
+    project: Path, start_jupyter: Callable[..., JupyterProcess]
+) -> None:
+    pytest.importorskip("uvicorn", reason="The extra `serve` has it.")
+    server = start_jupyter(project)
+    command = [sys.executable, "-m", "papermill", "serve.ipynb", "out.ipynb"]
+    done = subprocess.run(command, cwd=project, env=server.environment(), capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    cells = {cell.id: str(cell.get("outputs", "")) for cell in nbformat.read(project / "out.ipynb", as_version=4).cells}
+    assert "tumours v1 ready" in cells["serve"] and "parity 426/426 rows equal" in cells["serve"]
+    assert "requests in" in cells["load"] and "no errors" in cells["load"]
+    assert '"predictions"' in cells["test"]
+    assert "canary v2 ready · 30% of the requests" in cells["canary"]
+    assert "tumours v2 ready" in cells["promote"] and "tumours v1 ready" in cells["rollback"]
+    assert "drift · " in cells["monitor"] and "286 rows" in cells["monitor"]
+    assert "('mean radius', 'drift')" in cells["report"] and "('mean smoothness', 'ok')" in cells["report"]
+    assert (project / "tumours-model" / "MLmodel").is_file()
+    assert server.request("GET", "/api/v1/endpoints").json() == {"endpoints": []}

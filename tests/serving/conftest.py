@@ -98,6 +98,13 @@ class Model:
         if what == "fork":
             for _ in range(200): subprocess.Popen(["sleep", "300"])
             time.sleep(30)
+        if what == "daemon":  # leaves its session, is left by its parent, and forgets its name
+            if os.fork() == 0:
+                os.setsid()
+                subprocess.Popen(["sleep", "654"])
+                subprocess.Popen(["env", "-i", "sleep", "654"], start_new_session=True)
+                os._exit(0)
+            time.sleep(0.3)
         if what == "flood":
             until = time.time() + 3
             while time.time() < until: sys.stdout.write("flood " * 10000 + chr(10))

@@ -330,3 +330,77 @@ def test_names_that_could_be_no_part_of_an_address_are_refused(bad: Host, models
     for name in ("", "..", "a/b", "a b", "ä", "x" * 65, ".hidden", "a\n", "<b>", "%2e%2e"):
         with pytest.raises(InvalidInput, match="can be no endpoint's name"):
             bad.start(name, models / "numbers")
+
+
+# -- processes that leave their worker
+
+
+def daemons() -> list[int]:
+    found = psutil.process_iter(["cmdline", "status"])
+    return [one.pid for one in found if one.info["cmdline"] == ["sleep", "654"] and one.info["status"] != psutil.STATUS_ZOMBIE]
+
+
+def test_daemons_of_a_model_are_counted_and_end_with_its_endpoint(bad: Host, bad_model: Path) -> None:
+    assert bad.start("daemons", bad_model).state == "ready"
+    assert bad.ask("daemons", asked("daemon")).status == 200
+    until(lambda: len(daemons()) == 2)
+    from mlops_nb.serving.descendants import usage
+
+    assert usage(pids(bad.info("daemons"))[0])[1] == 2
+    bad.do(bad.supervisor.stop("daemons"))
+    until(lambda: not daemons(), 10)
+
+
+def test_daemons_of_a_killed_worker_are_ended_too(bad: Host, bad_model: Path) -> None:
+    assert bad.start("daemons", bad_model).state == "ready"
+    bad.ask("daemons", asked("daemon"))
+    (before,) = pids(bad.info("daemons"))
+    until(lambda: len(daemons()) == 2)
+    os.kill(before, signal.SIGKILL)
+    # The one that has forgotten its variables cannot be told from another's any more.
+    until(lambda: len(daemons()) == 1, 10)
+    for pid in daemons():
+        os.kill(pid, signal.SIGKILL)
+    bad.do(bad.supervisor.stop("daemons"))
+
+
+_LEAVING = """
+import os, subprocess, sys
+from mlops_nb.serving import descendants
+from mlops_nb.serving.places import Place
+place = Place()
+marked = {**os.environ, descendants.VARIABLE: descendants.new_mark()}
+subprocess.Popen(["sleep", "654"], env=marked, start_new_session=True, stdout=subprocess.DEVNULL)
+print(place.path, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_killed_servers_have_left_is_cleaned_up_and_nothing_of_living_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    from mlops_nb.serving.places import clean_up
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    stranger = tmp_path / "mlops-nb-stranger"
+    stranger.mkdir()
+    (tmp_path / "mlops-nb-link").symlink_to(stranger)
+    command = [sys.executable, "-c", _LEAVING]
+    variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables) for _ in range(2)]
+    folders = [Path(one.stdout.readline().strip()) for one in started if one.stdout is not None]
+    try:
+        clean_up()
+        assert all(folder.is_dir() for folder in folders) and len(daemons()) == 2
+        started[0].kill()
+        started[0].wait()
+        clean_up()
+        until(lambda: len(daemons()) == 1)
+        assert [folder.is_dir() for folder in folders] == [False, True] and stranger.is_dir() and (tmp_path / "mlops-nb-link").is_symlink()
+    finally:
+        for one in started:
+            one.kill()
+            one.communicate()
+        for pid in daemons():
+            os.kill(pid, signal.SIGKILL)

@@ -1,12 +1,14 @@
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { ICell, IRun } from '../api';
 import type { StoreModel } from '../model';
+import type { Endpoints } from '../model/endpoints';
 import type { Choices } from '../settings';
 import type { SidebarState } from './viewstate';
 
 /** What the parts of the panel draw from and call. */
 export interface ISidebarContext {
   model: StoreModel;
+  endpoints: Endpoints;
   choices: Choices;
   state: SidebarState;
   /** Run one of our commands. */

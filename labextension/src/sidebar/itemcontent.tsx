@@ -13,6 +13,7 @@ import type { IRegisteredModel } from '../api';
 import { isLive } from '../model';
 import type { ISidebarContext } from './context';
 import type { IGroupItem, IRunItem, Item } from './items';
+import { EndpointRow } from './endpointrow';
 import { RunRow } from './row';
 
 const MINUTE = 60_000;
@@ -31,6 +32,16 @@ export function ItemContent(props: {
       return <GroupRow item={item} />;
     case 'run':
       return <RunItem {...props} item={item} />;
+    case 'endpoint':
+      return (
+        <EndpointRow
+          endpoint={item.endpoint}
+          now={props.now}
+          stop={endpoint => {
+            context.execute(CommandIds.stopEndpoint, { endpoint });
+          }}
+        />
+      );
     case 'model':
       return <ModelRow model={item.model} />;
     case 'rest':

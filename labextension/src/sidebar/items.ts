@@ -1,4 +1,5 @@
 import type { IRegisteredModel, IRun } from '../api';
+import type { IEndpoint } from '../endpointapi';
 import { gradeOf, type IGrade } from '../grade';
 import { isLive, type RunList, type StoreModel } from '../model';
 import type { IChoices, SectionName } from '../settings';
@@ -33,6 +34,7 @@ export interface IRunItem {
 export type Item =
   | IGroupItem
   | IRunItem
+  | { kind: 'endpoint'; key: string; endpoint: IEndpoint }
   | { kind: 'model'; key: string; model: IRegisteredModel }
   | { kind: 'rest'; key: string; count: number; isOpen: boolean }
   | { kind: 'more'; key: string; list: RunList }
@@ -62,7 +64,8 @@ const FEW = 6;
 export function buildItems(
   model: ItemSource,
   choices: IChoices,
-  isOpen: (key: string, atFirst: boolean) => boolean
+  isOpen: (key: string, atFirst: boolean) => boolean,
+  endpoints: readonly IEndpoint[] = []
 ): Item[] {
   const items: Item[] = [];
   const has = (section: SectionName) => choices.sections.includes(section);
@@ -82,9 +85,14 @@ export function buildItems(
   const { project } = model;
   if (!project.isFiltered) {
     const running = model.records.of(model.running);
-    if (has('now') && running.length > 0) {
-      if (group('now', { count: running.length })) {
+    const count = running.length + endpoints.length;
+    if (has('now') && count > 0) {
+      if (group('now', { count })) {
         items.push(...running.map(run => runItem('now', run, true)));
+        for (const endpoint of endpoints) {
+          const key = `now/endpoint/${endpoint.name}`;
+          items.push({ kind: 'endpoint', key, endpoint });
+        }
       }
     }
     if (has('notebook')) {

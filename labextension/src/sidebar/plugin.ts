@@ -9,11 +9,15 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { addCompareCommands } from '../actions/compare';
+import { addEndpointCommands, ENDPOINT_MENU } from '../actions/endpoints';
 import { addNotebookCommands } from '../actions/notebooks';
 import { addStopCommand } from '../actions/stop';
 import { CommandIds } from '../commandids';
 import { RunActions } from '../commands';
+import { ENDPOINTS_CHANGED, EndpointApi } from '../endpointapi';
 import { experimentsIcon } from '../icons';
+import { Endpoints } from '../model/endpoints';
+import { Requester } from '../request';
 import { IMlopsChoices, IMlopsModel, IMlopsSidebar } from '../tokens';
 import type { ISidebarContext } from './context';
 import { followNotebook, placeOfCell } from './follow';
@@ -73,8 +77,17 @@ export const sidebarPlugin: JupyterFrontEndPlugin<IMlopsSidebar> = {
     const { contents } = serviceManager;
     const trans = (translator ?? nullTranslator).load('mlops_nb');
     const state = new SidebarState();
+    const endpoints = new Endpoints(
+      new EndpointApi(new Requester(serviceManager.serverSettings))
+    );
+    serviceManager.events.stream.connect((_, event) => {
+      if (event.schema_id === ENDPOINTS_CHANGED) {
+        endpoints.hint();
+      }
+    });
     const context: ISidebarContext = {
       model,
+      endpoints,
       choices,
       state,
       execute: (command, args) => {
@@ -119,6 +132,7 @@ export const sidebarPlugin: JupyterFrontEndPlugin<IMlopsSidebar> = {
     addCompareCommands(actions);
     addStopCommand(actions);
     addNotebookCommands(actions, notebooks);
+    addEndpointCommands(actions, endpoints);
     addPanelCommands(actions, sidebar, labShell, palette);
     addMenu(app);
     return sidebar;
@@ -174,6 +188,10 @@ function addPanelCommands(
 }
 
 function addMenu(app: JupyterFrontEnd): void {
+  ENDPOINT_MENU.forEach((command, rank) => {
+    const selector = '.mlops-nb-Sidebar [data-endpoint]';
+    app.contextMenu.addItem({ command, selector, rank });
+  });
   const selector = '.mlops-nb-Sidebar [data-run-id]';
   MENU.forEach((group, index) => {
     group.forEach((command, place) => {

@@ -1,6 +1,13 @@
 import type { Item } from './items';
 
-const HEIGHTS = { group: 30, run: 44, model: 30, rest: 26, more: 30 };
+const HEIGHTS = {
+  group: 30,
+  run: 44,
+  endpoint: 44,
+  model: 30,
+  rest: 26,
+  more: 30
+};
 const NOTE_HEIGHT = 60;
 
 /** Whether rows of this kind have one height whatever they say. */
@@ -22,6 +29,11 @@ export function isGroup(item: Item): boolean {
 /** The run of a row, or `null`. */
 export function runIdOf(item: Item | undefined): string | null {
   return item?.kind === 'run' ? item.run.run_id : null;
+}
+
+/** The endpoint of a row, or `null`. */
+export function endpointOf(item: Item | undefined): string | null {
+  return item?.kind === 'endpoint' ? item.endpoint.name : null;
 }
 
 /** How deep a row stands in the tree, from 1. */

@@ -39,6 +39,7 @@ export class Sidebar extends ReactWidget {
     model.changed.connect(this._onModelChanged, this);
     model.selection.changed.connect(this._touch, this);
     choices.changed.connect(this._touch, this);
+    _context.endpoints.changed.connect(this._touch, this);
   }
 
   /** Put the keyboard into the rows; until there are any, into the panel. */
@@ -62,6 +63,7 @@ export class Sidebar extends ReactWidget {
       model.changed.disconnect(this._onModelChanged, this);
       model.selection.changed.disconnect(this._touch, this);
       choices.changed.disconnect(this._touch, this);
+      this._context.endpoints.changed.disconnect(this._touch, this);
       super.dispose();
     }
   }
@@ -109,14 +111,16 @@ export class Sidebar extends ReactWidget {
   }
 
   private _show(): void {
-    const { model, state } = this._context;
+    const { endpoints, model, state } = this._context;
     state.isVisible = true;
+    endpoints.isSeen = true;
     this._viewer ??= model.viewers.add(new Viewer());
     this._readModels();
   }
 
   private _hide(): void {
     this._context.state.isVisible = false;
+    this._context.endpoints.isSeen = false;
     this._viewer?.dispose();
     this._viewer = null;
   }

@@ -7,6 +7,7 @@ import type { Item } from './items';
 import { ItemContent } from './itemcontent';
 import { type Move, moveOf } from './keys';
 import {
+  endpointOf,
   expandedOf,
   heightOf,
   isFixed,
@@ -108,6 +109,11 @@ export function RunTree(props: {
       case 'run':
         context.execute(CommandIds.openRun, { runId: item.run.run_id });
         break;
+      case 'endpoint':
+        context.execute(CommandIds.tryEndpoint, {
+          endpoint: item.endpoint.name
+        });
+        break;
       case 'model':
         context.execute(CommandIds.openModel, { name: item.model.name });
         break;
@@ -174,7 +180,10 @@ export function RunTree(props: {
         break;
       case 'command': {
         const runId = runIdOf(item);
-        if (runId !== null) {
+        const endpoint = endpointOf(item);
+        if (endpoint !== null && to.command === CommandIds.stopRun) {
+          context.execute(CommandIds.stopEndpoint, { endpoint });
+        } else if (runId !== null) {
           // With several selected, a key means all of them.
           const isOne = to.command === CommandIds.selectRun;
           const many = !isOne && model.selection.has(runId);
@@ -251,6 +260,7 @@ export function RunTree(props: {
               data-index={index}
               data-key={item.key}
               data-run-id={runId ?? undefined}
+              data-endpoint={endpointOf(item) ?? undefined}
               data-level={levelOf(item)}
               onFocus={() => {
                 state.activeKey = item.key;

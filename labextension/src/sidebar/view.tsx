@@ -95,6 +95,7 @@ function Body(props: { context: ISidebarContext }): React.JSX.Element {
   const isEmpty =
     model.experiments.every(experiment => experiment.run_count === 0) &&
     model.running.ids.length === 0 &&
+    context.endpoints.list.length === 0 &&
     !model.project.isFiltered;
   return (
     <>
@@ -143,7 +144,12 @@ function Tree(props: {
 }): React.JSX.Element {
   const { context, now } = props;
   const { model, choices, state } = context;
-  const items = buildItems(model, choices.current, state.isOpen);
+  const items = buildItems(
+    model,
+    choices.current,
+    state.isOpen,
+    context.endpoints.list
+  );
   return <RunTree items={items} context={context} now={now} />;
 }
 

@@ -9,8 +9,11 @@ import msgspec
 from mlops_nb.api.operation import Context, Nothing, Permission, operation
 from mlops_nb.core.wire import Done, Wire
 from mlops_nb.errors import InvalidInput
+from mlops_nb.monitoring.bins import Reference
+from mlops_nb.serving import references
 from mlops_nb.serving.limits import Limits
-from mlops_nb.serving.records import EndpointInfo, Role, StartRequest
+from mlops_nb.serving.monitor import Monitored
+from mlops_nb.serving.records import EndpointInfo, Role, StartRequest, input_names
 
 _PATH = "/api/v1/endpoints"
 
@@ -34,6 +37,8 @@ class EndpointStart(Wire, kw_only=True):
     port: int | None = None
     register: bool = False
     allow_unsafe: bool = False
+    env_manager: str = "virtualenv"
+    gpu: bool | None = None
     wait: Seconds = 10.0
 
 
@@ -70,6 +75,18 @@ class EndpointPromote(Wire, kw_only=True):
 class EndpointExtend(Wire, kw_only=True):
     name: str = ""
     ttl: float
+
+
+class EndpointWatch(Wire, kw_only=True):
+    """What requests are held against: counts in bins, or the data of a run; neither: what the model was trained on."""
+
+    name: str = ""
+    reference: Reference | None = None
+    run_id: str | None = None
+
+
+class EndpointMonitor(Wire, kw_only=True):
+    monitor: Monitored
 
 
 class EndpointAct(Wire, kw_only=True):
@@ -144,6 +161,33 @@ def extend_endpoint(context: Context, request: EndpointExtend) -> EndpointAnswer
     return EndpointAnswer(endpoint=context.endpoints.extend(request.name, request.ttl))
 
 
+@operation("endpoints.monitor", "GET", f"{_PATH}/{{name}}/monitor", permission=Permission.READ)
+def monitor_endpoint(context: Context, request: EndpointName) -> EndpointMonitor:
+    """Return the traffic of the last minute, and how requests and predictions compare with the reference."""
+    return EndpointMonitor(monitor=context.endpoints.monitor(request.name))
+
+
+@operation("endpoints.watch", "POST", f"{_PATH}/{{name}}/reference", permission=Permission.WRITE, files=True)
+def watch_endpoint(context: Context, request: EndpointWatch) -> EndpointMonitor:
+    """Hold requests against other data from now on; what was seen until now is forgotten."""
+    reference = request.reference
+    if request.run_id is not None:
+        if reference is not None:
+            raise InvalidInput("Requests are held against a run or against counts, not both.", hint="Give one of run_id and reference.")
+        reference = references.of_run(context.store.get_run(request.run_id), input_names(context.endpoints.get(request.name).signature))
+        if reference is None:
+            raise InvalidInput(
+                f"The run {request.run_id[:8]} has logged no data with the columns of '{request.name}' whose distribution is known.",
+                hint="Log its data with %track data VAR, or give the data itself: %serve monitor NAME --ref VAR",
+            )
+    if reference is not None:
+        try:
+            reference.check()
+        except ValueError as error:
+            raise InvalidInput(f"This is no reference: {error}.") from None
+    return EndpointMonitor(monitor=context.endpoints.watch(request.name, reference))
+
+
 OPERATIONS = (
     list_endpoints,
     start_endpoint,
@@ -154,4 +198,6 @@ OPERATIONS = (
     promote_endpoint,
     rollback_endpoint,
     extend_endpoint,
+    monitor_endpoint,
+    watch_endpoint,
 )

@@ -72,6 +72,8 @@ def as_table(data: Any, fields: Sequence[Field]) -> Any:
             return pandas.DataFrame([data])
         if isinstance(data, Mapping):
             return _table_of_mapping(data, fields)
+        if isinstance(data, list) and len(fields) == 1 and fields[0]["type"] == "array" and fields[0].get("name") is None:
+            return pandas.DataFrame({0: pandas.Series(data, dtype=object)})  # a value of the one column is a list
         if isinstance(data, (list, numpy.ndarray)):
             return pandas.DataFrame(data)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

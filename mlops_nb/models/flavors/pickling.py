@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,32 @@ def _dump_pickle(model: Any, path: Path, wanted: str | None) -> str:
     return kind
 
 
+_spares = False
+
+
+def spare_memory() -> None:
+    """Import no more of frameworks from now on than the model needs: for a process that does nothing else than to ask it."""
+    global _spares
+    _spares = True
+
+
+def _import_skops_alone() -> None:
+    """Import skops without all estimators of scikit-learn, of which it makes a list of what it trusts by itself.
+
+    They are 100 MB and a second. Whoever gets here has looked at the types in the file, and names those that are trusted.
+    """
+    if "skops.io" in sys.modules:
+        return
+    import sklearn.utils
+
+    every = sklearn.utils.all_estimators
+    sklearn.utils.all_estimators = list
+    try:
+        import skops.io  # noqa: F401 - for what it does to sys.modules
+    finally:
+        sklearn.utils.all_estimators = every
+
+
 def undump(path: Path, kind: str, *, is_trusted: bool) -> Any:
     """Load what `dump` or MLflow wrote; the folder has been scanned.
 
@@ -82,6 +109,8 @@ def undump(path: Path, kind: str, *, is_trusted: bool) -> Any:
     """
     if kind == "skops":
         try:
+            if _spares and is_trusted:
+                _import_skops_alone()
             import skops.io
         except ImportError:
             raise MissingDependencyError("skops", extra="models", purpose=f"Loading {path.name}") from None

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from mlops_nb.core.data_profile import MAX_LEVEL_TEXT, MAX_LEVELS, ColumnProfile, Scalar
 from mlops_nb.core.names import clean_text
+from mlops_nb.monitoring.bins import SAMPLED, bins_of_column
 
 Array = np.ndarray[Any, Any]
 
@@ -95,10 +96,15 @@ class Column(ABC):
     def _levels(self) -> dict[str, int] | None:
         return None
 
+    def _histogram(self) -> tuple[list[float], list[int]]:
+        """Return quantiles of numbers, and how many rows lie up to each; nothing for what are no numbers."""
+        return [], []
+
     def profile(self) -> ColumnProfile:
         """Return what is known after all rows have been taken in."""
         levels = self._levels()
         low, high = self._ends()
+        edges, counts = self._histogram()
         return ColumnProfile(
             name=self.name,
             dtype=self.dtype,
@@ -110,6 +116,8 @@ class Column(ABC):
             high=high,
             distinct=self._distinct() if levels is None else len(levels),
             levels=levels if levels is None or len(levels) <= MAX_LEVELS else None,
+            edges=edges,
+            counts=counts,
         )
 
     def _distinct(self) -> int | None:
@@ -205,6 +213,17 @@ class FixedColumn(Column):
 
     def _ends(self) -> tuple[Scalar, Scalar]:
         return (None, None) if self._low is None else (self._show(self._low), self._show(self._high))
+
+    def _histogram(self) -> tuple[list[float], list[int]]:
+        if self._is_time or self._values.dtype.kind not in "iuf" or self.role == "index":
+            return [], []
+        step = -(-len(self._values) // SAMPLED) or 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self._values[::step].astype(np.float64)
+        if self._mask is not None:
+            values[self._mask[::step]] = np.nan
+        bins = bins_of_column(self.name, values)
+        return bins.edges, bins.counts
 
     def _tally_block(self, rest: Array, low: int, high: int) -> None:
         """Count how often each whole number occurs, as long as they lie close together."""

@@ -68,7 +68,7 @@ def study(parts: Sequence[Part], *, name: str | None = None, source: Dataset | N
         logger.debug("no columns could be read of %s", type(parts[0].data), exc_info=True)
         return _unknown(parts, title, source)
     if not shows_values:
-        hidden = [msgspec.structs.replace(c, low=None, high=None, levels=None) for c in profile.columns]
+        hidden = [msgspec.structs.replace(c, low=None, high=None, levels=None, edges=[], counts=[]) for c in profile.columns]
         profile = msgspec.structs.replace(profile, columns=hidden)
     identity = [[c.name, c.name_type, c.role, c.dtype, c.fingerprint] for c in profile.columns]
     digest = _digest(msgspec.json.encode([profile.rows, identity]))
