@@ -126,7 +126,7 @@ PARAMS = [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("value", PARAMS, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize("value", PARAMS, ids=lambda value: "object" if type(value) is object else repr(value)[:30])
 def test_params_are_those_of_mlflow_and_others_are_refused(value: Any) -> None:
     theirs = pytest.importorskip("mlflow.models", reason="mlflow is not installed").infer_signature
     expected = inferred(theirs, [1], None, {"p": value})
