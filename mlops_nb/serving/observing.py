@@ -120,9 +120,11 @@ def _joined(parts: list[Any]) -> Any:
     """Return parts one after the other: arrays as one array, which is quick; anything else as lists by column."""
     import numpy as np
 
-    first = parts[0] if parts else ()
-    if all(isinstance(one, np.ndarray) and one.ndim in (1, 2) and one.shape[1:] == first.shape[1:] for one in parts):
-        return np.concatenate(parts) if parts else ()
+    if not parts:
+        return ()
+    shape = getattr(parts[0], "shape", ())[1:]
+    if all(isinstance(one, np.ndarray) and one.ndim in (1, 2) and one.shape[1:] == shape for one in parts):
+        return np.concatenate(parts)
     columns: dict[str, list[Any]] = {}
     for part in parts:
         named = part.to_dict("list").items() if hasattr(part, "to_dict") and hasattr(part, "columns") else columns_of(part, alone=OUTPUT)
