@@ -122,7 +122,8 @@ def _joined(parts: list[Any]) -> Any:
 
     if not parts:
         return ()
-    if all(isinstance(one, np.ndarray) and one.ndim in (1, 2) and one.shape[1:] == parts[0].shape[1:] for one in parts):
+    shape = getattr(parts[0], "shape", ())[1:]
+    if all(isinstance(one, np.ndarray) and one.ndim in (1, 2) and one.shape[1:] == shape for one in parts):
         return np.concatenate(parts)
     columns: dict[str, list[Any]] = {}
     for part in parts:

@@ -162,5 +162,6 @@ function leftText(ms: number): string {
     return formatDuration(ms);
   }
   const hours = Math.floor(minutes / 60);
-  return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
+  const rest = hours > 0 && minutes % 60 === 0 ? '' : `${minutes % 60} min`;
+  return hours > 0 ? `${hours} h ${rest}`.trim() : rest;
 }
