@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from mlops_nb.models.flavors.forests import own_methods
+
 
 def by_position(model: Any, method: str) -> Callable[[Any], Any] | None:
     """Return a function that takes a 2-d array of the columns in order; None where an estimator wants names.
@@ -31,14 +33,20 @@ def _without_names(model: Any) -> Any:
     package = type(model).__module__.partition(".")[0]
     if not hasattr(model, "feature_names_in_") or package in ("xgboost", "catboost"):
         # Fitted with an array, or a library that never looks at the names of what it gets.
-        return None if _holds_estimators(model) and _inner_names(model) else model
+        if _holds_estimators(model) and _inner_names(model):
+            return None
+        own = own_methods(model)
+        return _twin(model, own) if own else model
     if package not in ("sklearn", "lightgbm") or _inner_names(model):
         return None
-    twin = copy.copy(model)
     # The names may be computed: a class of its own says that there are none.
-    twin.__class__ = type(
-        type(model).__name__, (type(model),), {"feature_names_in_": property(_none), "__module__": type(model).__module__}
-    )
+    return _twin(model, {"feature_names_in_": property(_none), **own_methods(model)})
+
+
+def _twin(model: Any, own: dict[str, Any]) -> Any:
+    """Return a shallow copy whose class has these attributes of its own."""
+    twin = copy.copy(model)
+    twin.__class__ = type(type(model).__name__, (type(model),), {**own, "__module__": type(model).__module__})
     return twin
 
 
