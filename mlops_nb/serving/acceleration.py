@@ -23,14 +23,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mlops_nb.errors import InvalidInput
 from mlops_nb.models.loading import LoadedModel
 from mlops_nb.serving.converting import Order, Verdict, asked, session_of
 from mlops_nb.serving.proving import ABSOLUTE, LARGEST, RELATIVE, difference, trial_rows
 
 log = logging.getLogger("mlops_nb.serving")
 
-MODES = ("auto", "off", "require")
 ENGINE, PLAIN = "onnxruntime", "model"
 _FORMAT = 1
 _LARGEST_MODEL = 100 << 20
@@ -46,17 +44,6 @@ class Acceleration(NamedTuple):
     model: LoadedModel
     told: str
     engine: str = PLAIN
-
-
-def check_mode(mode: str) -> str:
-    """Return a mode.
-
-    Raises:
-        InvalidInput: If there is none such.
-    """
-    if mode not in MODES:
-        raise InvalidInput(f"There is no acceleration '{mode[:40]}'.", hint=f"There are: {', '.join(MODES)}.")
-    return mode
 
 
 def accelerate(
@@ -122,7 +109,11 @@ def _used(model: LoadedModel, verdict: Verdict, place: Path, example: Any) -> Ac
     rows = trial_rows(model.native, len(fields), whole=whole, example=example)
     for kind in ("example", "within"):  # on this machine, in this process
         given = model.typed(rows[kind][:_AGAIN])
-        wrong = difference(numpy.asarray(model.predict_array(given)), ask(given), is_classes=False) if len(given) else ""
+        wrong = (
+            difference(numpy.asarray(model.predict_array(given)), ask(given), is_classes=False, within=(RELATIVE, ABSOLUTE))
+            if len(given)
+            else ""
+        )
         if wrong:
             place.with_suffix(".json").unlink(missing_ok=True)
             return Acceleration(model, f"plain: its kept conversion answers otherwise now: {wrong}")

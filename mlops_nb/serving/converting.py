@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from mlops_nb.serving.proving import Proof, prove, trial_rows
+from mlops_nb.serving.proving import SCORES, Proof, prove, trial_rows
 
 INPUT = "rows"
 _MEMORY = 4 << 30
@@ -102,8 +102,8 @@ def convert(order: Order) -> Verdict:
     fields = model.signature.inputs or []
     whole = [i for i, field in enumerate(fields) if field["type"] in ("integer", "long")]
     example = numpy.asarray(order.example, dtype="float64") if order.example else None
-    made = trial_rows(model.native, len(fields), whole=whole, example=example, ranges=order.ranges)
-    rows = {kind: model.typed(given) for kind, given in made.items()}
+    tried = trial_rows(model.native, len(fields), whole=whole, example=example, ranges=order.ranges)
+    rows = {kind: model.typed(given) for kind, given in tried.items()}
     expected = model.predict_array(rows["within"])
     if not isinstance(expected, numpy.ndarray):
         return Verdict(problem="the model answers several arrays")
@@ -113,10 +113,13 @@ def convert(order: Order) -> Verdict:
     problems = []
     for precision in ("float64", "float32"):
         try:
-            graph = _graph(model.native, method, len(fields), precision)
+            made = _converted(model.native, len(fields), precision)
+            graph = _part(made, method)
             form = Verdict(precision=precision, answers=str(expected.dtype), tail=list(expected.shape[1:]))
             ask = asked(session_of(graph), form)
             proof = prove(model.predict_array, ask, rows, is_classes=is_classes)
+            if is_classes and not proof.problem:
+                proof = _scores(model.native, made, form, rows) or proof
         except Exception as error:  # noqa: BLE001 - converters and runtimes raise whatever they like about what they do not know
             problems.append(f"skl2onnx cannot convert it: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200])
             continue
@@ -126,14 +129,32 @@ def convert(order: Order) -> Verdict:
     return Verdict(problem=max(problems, key=lambda one: not one.startswith("skl2onnx")))
 
 
-def _graph(native: Any, method: str, columns: int, precision: str) -> bytes:
+def _scores(native: Any, made: Any, form: Verdict, rows: dict[str, Any]) -> Proof | None:
+    """Return what speaks against a conversion whose classes are equal: the probabilities behind them are not the same."""
+    from mlops_nb.models.flavors.positions import by_position
+
+    plain = by_position(native, "predict_proba")
+    if plain is None:
+        return None
+    expected = plain(rows["within"][:1])
+    scores = msgspec.structs.replace(form, answers="float64", tail=list(expected.shape[1:]))
+    proof = prove(plain, asked(session_of(_part(made, "predict_proba")), scores), rows, is_classes=False, within=SCORES)
+    return msgspec.structs.replace(proof, problem=f"of the probabilities behind the classes: {proof.problem}") if proof.problem else None
+
+
+def _converted(native: Any, columns: int, precision: str) -> Any:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
-    from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 
     kind = DoubleTensorType if precision == "float64" else FloatTensorType
     options = {id(native): {"zipmap": False}} if hasattr(native, "predict_proba") else None
-    made = to_onnx(native, initial_types=[(INPUT, kind([None, columns]))], options=options)
+    return to_onnx(native, initial_types=[(INPUT, kind([None, columns]))], options=options)
+
+
+def _part(made: Any, method: str) -> bytes:
+    """Return the part of a graph that one method's answer needs."""
+    from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
+
     wanted = made.graph.output[1 if method == "predict_proba" else 0].name
     return bytes(select_model_inputs_outputs(made, [wanted]).SerializeToString())
 

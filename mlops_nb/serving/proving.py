@@ -14,6 +14,12 @@ import msgspec
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
 """Numbers are the same within this; classes must be equal. It is what parity with the notebook's model allows."""
 
+NUMBERS = RELATIVE / 4, ABSOLUTE / 4
+"""Within which tried rows must be: others may be a little worse."""
+
+SCORES = 0.0, 1e-5
+"""Within which the probabilities behind classes must be: where a tree goes another way they differ by far more."""
+
 LARGEST = 1e12
 """The largest magnitude that is tried; the model itself answers rows with larger values."""
 
@@ -38,9 +44,10 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Ask = Callable[[Any], Any]
+Within = tuple[float, float]
 
 
-def prove(plain: Ask, other: Ask, rows: dict[str, Any], *, is_classes: bool) -> Proof:
+def prove(plain: Ask, other: Ask, rows: dict[str, Any], *, is_classes: bool, within: Within = NUMBERS) -> Proof:
     """Ask both the same rows.
 
     Args:
@@ -48,6 +55,7 @@ def prove(plain: Ask, other: Ask, rows: dict[str, Any], *, is_classes: bool) -> 
         other: The conversion.
         rows: As `trial_rows` gives them.
         is_classes: Whether the answers are classes.
+        within: How far numbers may differ.
     """
     import numpy
 
@@ -62,7 +70,7 @@ def prove(plain: Ask, other: Ask, rows: dict[str, Any], *, is_classes: bool) -> 
                 continue
             return Proof(rows=compared, problem=f"the model does not answer the rows that it was tried with: {type(error).__name__}")
         try:
-            wrong = difference(expected, numpy.asarray(other(given)), is_classes=is_classes)
+            wrong = difference(expected, numpy.asarray(other(given)), is_classes=is_classes, within=within)
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises
             wrong = f"{type(error).__name__}"
         if kind == "missing":
@@ -75,7 +83,7 @@ def prove(plain: Ask, other: Ask, rows: dict[str, Any], *, is_classes: bool) -> 
     alone = rows["within"][:_ALONE]
     if len(alone):
         one_by_one = numpy.concatenate([numpy.asarray(other(alone[i : i + 1])) for i in range(len(alone))])
-        wrong = difference(numpy.asarray(plain(alone)), one_by_one, is_classes=is_classes)
+        wrong = difference(numpy.asarray(plain(alone)), one_by_one, is_classes=is_classes, within=within)
         if wrong:
             return Proof(rows=compared, problem=f"it answers otherwise (rows alone): {wrong}")
     return Proof(rows=compared, takes_missing=takes_missing)
@@ -90,14 +98,14 @@ _KINDS = {
 }
 
 
-def difference(expected: Any, answered: Any, *, is_classes: bool) -> str:
+def difference(expected: Any, answered: Any, *, is_classes: bool, within: Within = NUMBERS) -> str:
     """Return how two answers differ, in words; "" where they are the same."""
     import numpy
 
     if expected.shape != answered.shape:
         return f"shape {answered.shape} instead of {expected.shape}"
     if expected.dtype.kind == "f" and not is_classes:
-        same = numpy.isclose(answered, expected, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True)
+        same = numpy.isclose(answered, expected, rtol=within[0], atol=within[1], equal_nan=True)
     else:
         same = answered == expected
     if bool(numpy.all(same)):
@@ -127,8 +135,9 @@ def trial_rows(
     import numpy
 
     random = numpy.random.default_rng(0)
-    thresholds = _thresholds(numpy, native, columns)
-    low, high = _seen(numpy, columns, example, ranges, thresholds)
+    last, there, back = _last_step(native)
+    thresholds = _thresholds(numpy, last, columns)
+    low, high = _seen(numpy, columns, example, ranges, thresholds if last is native else ())
     span = numpy.maximum(high - low, 1e-3)
     within = random.uniform(low, low + span, (_WITHIN, columns))
     outside = random.uniform(low - 2 * span, high + 2 * span, (_OUTSIDE, columns))
@@ -136,12 +145,16 @@ def trial_rows(
     for i in range(_EXTREME):  # one value each: the sum of several would tell more of rounding than of the conversion
         extreme[i, random.integers(columns)] = _EXTREMES[i % len(_EXTREMES)]
     at = random.uniform(low, low + span, (min(len(thresholds) * 3, _THRESHOLDS), columns))
+    if len(at):
+        at = there(at)
     chosen = random.permutation(len(thresholds))[: len(at) // 3]
     for i, which in enumerate(chosen):
         column, value = int(thresholds[which, 0]), numpy.float32(thresholds[which, 1])
         near = (thresholds[which, 1], numpy.nextafter(value, numpy.float32(-numpy.inf)), numpy.nextafter(value, numpy.float32(numpy.inf)))
         for j in range(3):
             at[3 * i + j, column] = near[j]
+    if len(at):
+        at = back(at)
     rows = {
         "example": numpy.array(example, dtype="float64")[:_EXAMPLES] if example is not None else numpy.empty((0, columns)),
         "within": within,
@@ -170,6 +183,19 @@ def _seen(numpy: Any, columns: int, example: Any, ranges: Sequence[tuple[float, 
     unknown = ~(numpy.isfinite(low) & numpy.isfinite(high))
     low[unknown], high[unknown] = -5.0, 5.0
     return numpy.clip(low, -LARGEST, LARGEST), numpy.clip(high, -LARGEST, LARGEST)
+
+
+def _last_step(native: Any) -> tuple[Any, Ask, Ask]:
+    """Return the model at the end of a pipeline of scalers, and the ways to and from what it gets; else the model itself."""
+    if hasattr(native, "steps") and len(native.steps) > 1:
+        before = native[:-1]
+        if all(type(step).__module__ == "sklearn.preprocessing._data" and hasattr(step, "inverse_transform") for _, step in before.steps):
+            return native.steps[-1][1], before.transform, before.inverse_transform
+    return native, _same, _same
+
+
+def _same(rows: Any) -> Any:
+    return rows
 
 
 def _thresholds(numpy: Any, native: Any, columns: int) -> Any:
