@@ -109,11 +109,9 @@ def _used(model: LoadedModel, verdict: Verdict, place: Path, example: Any) -> Ac
     rows = trial_rows(model.native, len(fields), whole=whole, example=example)
     for kind in ("example", "within"):  # on this machine, in this process
         given = model.typed(rows[kind][:_AGAIN])
-        wrong = (
-            difference(numpy.asarray(model.predict_array(given)), ask(given), is_classes=False, within=(RELATIVE, ABSOLUTE))
-            if len(given)
-            else ""
-        )
+        if not len(given):
+            continue
+        wrong = difference(numpy.asarray(model.predict_array(given)), ask(given), is_classes=False, within=(RELATIVE, ABSOLUTE))
         if wrong:
             place.with_suffix(".json").unlink(missing_ok=True)
             return Acceleration(model, f"plain: its kept conversion answers otherwise now: {wrong}")
