@@ -191,7 +191,6 @@ def _fastest(ask: Callable[[Any], Any], rows: Any) -> float:
 
 def main() -> int:
     """Do the order on stdin, and write the verdict beside the converted model."""
-    os.nice(5)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard), hard))
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)

@@ -120,7 +120,9 @@ async def _serve(
         starting.cancel()
         await deployment.stop(at_once=True)
         return
-    await starting
+    first = await starting
+    if first.acceleration:
+        output.note(f"accelerated: {first.acceleration}")
     ready(_url(listener, settings.host))
     try:
         while not over.is_set():

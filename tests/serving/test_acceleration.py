@@ -13,10 +13,9 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from mlops_nb.errors import InvalidInput  # noqa: E402
 from mlops_nb.models import load_model, save_model  # noqa: E402
-from mlops_nb.serving.limits import Limits  # noqa: E402
 from mlops_nb.serving.proving import NUMBERS, difference, prove, trial_rows  # noqa: E402
 from mlops_nb.serving.records import check_acceleration  # noqa: E402
-from tests.serving.conftest import Host  # noqa: E402
+from tests.serving.conftest import Host, until  # noqa: E402
 
 COLUMNS = ["a", "b", "c"]
 
@@ -60,7 +59,9 @@ def _metadata(host: Host, name: str) -> Any:
 
 def test_a_proven_conversion_answers_and_everything_says_so(host: Host, forest: Path, cache: Path, rows: Any) -> None:
     needs_converter()
-    info = host.start("forest", forest, accelerate="require", limits=Limits(timeout=30))
+    host.start("forest", forest, accelerate="require")
+    until(lambda: host.info("forest").state != "starting", 150)  # importing the converter takes longest
+    info = host.info("forest")
     assert info.state == "ready" and info.live is not None, host.logs("forest") + str(info.attempt)
     assert info.live.engine == "onnxruntime"
     assert info.live.acceleration.startswith("ONNX, ") and "rows answered the same" in info.live.acceleration
@@ -78,23 +79,23 @@ def test_a_proven_conversion_answers_and_everything_says_so(host: Host, forest: 
     assert not list(forest.glob("*.onnx")) and len(list(cache.glob("*.onnx"))) == 1
 
 
-def test_what_was_converted_is_kept_and_what_is_damaged_is_not_used(forest: Path, cache: Path, rows: Any, tmp_path: Path) -> None:
+def test_what_was_converted_is_kept_and_what_is_damaged_is_not_used(forest: Path, cache: Path, rows: Any) -> None:
     needs_converter()
     from mlops_nb.serving.acceleration import accelerate
 
     model = load_model(forest, allow_unsafe=True)
-    first = accelerate(model, allow_unsafe=True, example=rows[:3], cache=tmp_path)
+    first = accelerate(model, allow_unsafe=True, example=rows[:3], cache=cache)
     assert first.engine == "onnxruntime", first.told
-    graph = next(tmp_path.glob("*.onnx"))
+    graph = next(cache.glob("*.onnx"))
     made = graph.stat().st_mtime_ns
-    again = accelerate(model, allow_unsafe=True, example=rows[:3], cache=tmp_path)
+    again = accelerate(model, allow_unsafe=True, example=rows[:3], cache=cache)
     assert again.told == first.told and graph.stat().st_mtime_ns == made
     for odd in ([[numpy.nan, 0, 0]], [[-0.0, 1e11, 5]]):
         assert again.model.predict_array(numpy.array(odd)).tolist() == model.predict_array(numpy.array(odd)).tolist()
     with pytest.raises(ValueError, match="infinity"):
         again.model.predict_array(numpy.array([[numpy.inf, 0, 0]]))
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
-    damaged = accelerate(model, allow_unsafe=True, example=rows[:3], cache=tmp_path)
+    damaged = accelerate(model, allow_unsafe=True, example=rows[:3], cache=cache)
     assert damaged.engine == "model" and "damaged" in damaged.told and damaged.model is model
 
 
