@@ -80,7 +80,9 @@ from mlops_nb.models.loading import load_model
 pickling.spare_memory()
 model = load_model(sys.argv[1])
 import sklearn.utils, skops.io._trusted_types as types
-print(float(model.predict([[2.0]])[0]), "pytest" in sys.modules, types.SKLEARN_ESTIMATOR_TYPE_NAMES, sklearn.utils.all_estimators.__name__)
+import numpy
+answer = round(float(model.predict(numpy.array([[2.0]]))[0]), 6)
+print(answer, "pytest" in sys.modules, types.SKLEARN_ESTIMATOR_TYPE_NAMES, sklearn.utils.all_estimators.__name__)
 """
 
 
