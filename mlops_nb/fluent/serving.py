@@ -86,6 +86,8 @@ def serve(
         MlopsError: If the start fails, or the endpoint answers otherwise than the variable.
     """
     check_route(route)
+    if name is not None:  # said before the model is logged
+        check_name(name)
     if gpu:
         devices.check_gpu()
     server = find_server()

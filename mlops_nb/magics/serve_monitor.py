@@ -174,7 +174,7 @@ def live_panel(endpoint: Endpoint, first: Bundle) -> Any:
 
     button.observe(toggled, "value")
     watcher.start()
-    panel = ipywidgets.VBox([body, button])
+    panel = ipywidgets.VBox([body, button], layout=ipywidgets.Layout(align_items="flex-start"))
     panel.watcher = watcher
     return panel
 

@@ -25,6 +25,7 @@ log = logging.getLogger("mlops_nb.serving")
 _TICK = 1.0
 _ROWS_A_TICK = 500
 _ROWS_A_REQUEST = 200
+_COLUMNS_AT_ONCE = 20
 _TABLE_COSTS = 8
 """A table of pandas costs as much to look at as so many rows of an array."""
 
@@ -92,42 +93,53 @@ class Observer:
 
     def _count(self, reference: Reference, offered: list[tuple[Any, Any]]) -> Counts:
         counts = Counts()
-        inputs: dict[str, list[Any]] = {}
-        outputs: dict[str, list[Any]] = {}
+        inputs: list[Any] = []
+        outputs: list[Any] = []
         for data, prediction in offered:
-            rows, step = _rows(data), max(1, -(-_rows(data) // _ROWS_A_REQUEST))
+            rows = _rows(data)
+            step = max(1, -(-rows // _ROWS_A_REQUEST))
             looked = -(-rows // step)
             counts.rows += looked
             counts.passed += rows - looked
-            self._gather(inputs, data, step)
-            answer = prediction if _rows(prediction) == rows else ()
-            _gather(outputs, columns_of(_every(answer, step), alone=OUTPUT))
-            _add_sureness(counts, answer, step)
-            time.sleep(0)  # let requests through
-        counts.inputs = _counted(reference.inputs, inputs)
-        counts.outputs = _counted(reference.outputs, outputs)
+            inputs.append(_every(data, step))
+            if _rows(prediction) == rows:
+                outputs.append(_every(prediction, step))
+        together = _joined(inputs)
+        names = self._names if not hasattr(together, "keys") else []
+        columns = columns_of(together)
+        if names:
+            columns = [(names[int(i)], values) for i, values in columns if int(i) < len(names)]
+        answers = _joined(outputs)
+        counts.inputs = _counted(reference.inputs, columns)
+        counts.outputs = _counted(reference.outputs, columns_of(answers, alone=OUTPUT))
+        _add_sureness(counts, answers)
         return counts
 
-    def _gather(self, columns: dict[str, list[Any]], data: Any, step: int) -> None:
-        if hasattr(data, "to_dict"):
-            _gather(columns, _every(data, step).to_dict("list").items())
-        else:
-            named = columns_of(_every(data, step))
-            if self._names and not hasattr(data, "keys"):
-                named = [(self._names[int(i)], values) for i, values in named if int(i) < len(self._names)]
-            _gather(columns, named)
+
+def _joined(parts: list[Any]) -> Any:
+    """Return parts one after the other: arrays as one array, which is quick; anything else as lists by column."""
+    import numpy as np
+
+    if not parts:
+        return ()
+    shape = getattr(parts[0], "shape", ())[1:]
+    if all(isinstance(one, np.ndarray) and one.ndim in (1, 2) and one.shape[1:] == shape for one in parts):
+        return np.concatenate(parts)
+    columns: dict[str, list[Any]] = {}
+    for part in parts:
+        named = part.to_dict("list").items() if hasattr(part, "to_dict") and hasattr(part, "columns") else columns_of(part, alone=OUTPUT)
+        for name, values in named:
+            columns.setdefault(str(name), []).extend(values.tolist() if hasattr(values, "tolist") else values)
+    return columns
 
 
-def _gather(columns: dict[str, list[Any]], named: Any) -> None:
-    for name, values in named:
-        columns.setdefault(str(name), []).extend(values.tolist() if hasattr(values, "tolist") else values)
-
-
-def _counted(bins: list[ColumnBins], columns: dict[str, list[Any]]) -> list[list[int]]:
+def _counted(bins: list[ColumnBins], columns: list[tuple[str, Any]]) -> list[list[int]]:
+    given = dict(columns)
     found = []
-    for column in bins:
-        found.append(count(columns.get(column.name, []), column))
-        time.sleep(0)
+    for number, column in enumerate(bins):
+        found.append(count(given.get(column.name, []), column))
+        if number % _COLUMNS_AT_ONCE == _COLUMNS_AT_ONCE - 1:
+            time.sleep(0.002)  # a wide table must not hold up requests
     return found
 
 
@@ -148,13 +160,13 @@ def _every(data: Any, step: int) -> Any:
     return (data.iloc if hasattr(data, "iloc") else data)[::step]
 
 
-def _add_sureness(counts: Counts, prediction: Any, step: int) -> None:
+def _add_sureness(counts: Counts, answers: Any) -> None:
     """Note how sure the model is, where it answers probabilities of classes: rows between 0 and 1 that add up to 1."""
     import numpy as np
 
-    if getattr(prediction, "ndim", 0) != 2 or getattr(getattr(prediction, "dtype", None), "kind", "") != "f":
+    if getattr(answers, "ndim", 0) != 2 or answers.dtype.kind != "f" or answers.shape[1] < 2:
         return
-    values = np.asarray(prediction[::step])
-    if values.shape[1] > 1 and values.size and values.min() >= 0 and np.allclose(values.sum(axis=1), 1.0, atol=1e-3):
-        counts.sure += float(values.max(axis=1).sum())
-        counts.sure_rows += len(values)
+    rows = answers[(answers >= 0).all(axis=1) & np.isclose(answers.sum(axis=1), 1.0, atol=1e-3)]
+    if len(rows) == len(answers) and len(rows):
+        counts.sure += float(rows.max(axis=1).sum())
+        counts.sure_rows += len(rows)

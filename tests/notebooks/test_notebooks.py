@@ -190,7 +190,7 @@ def test_a_variable_is_served_watched_and_packaged_where_a_jupyter_server_runs(
     pytest.importorskip("uvicorn", reason="The extra `serve` has it.")
     server = start_jupyter(project)
     command = [sys.executable, "-m", "papermill", "serve.ipynb", "out.ipynb"]
-    done = subprocess.run(command, cwd=project, env=server.environment(), capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(command, cwd=project, env=server.environment(), capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     cells = {cell.id: str(cell.get("outputs", "")) for cell in nbformat.read(project / "out.ipynb", as_version=4).cells}
     assert "tumours v1 ready" in cells["serve"] and "parity 426/426 rows equal" in cells["serve"]

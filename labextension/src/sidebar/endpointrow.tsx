@@ -157,5 +157,11 @@ function trafficText(endpoint: IEndpoint, trans: TranslationBundle): string {
 
 /** Minutes are enough, until there is less than one. */
 function leftText(ms: number): string {
-  return formatDuration(ms < 60_000 ? ms : Math.floor(ms / 60_000) * 60_000);
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) {
+    return formatDuration(ms);
+  }
+  const hours = Math.floor(minutes / 60);
+  const rest = hours > 0 && minutes % 60 === 0 ? '' : `${minutes % 60} min`;
+  return hours > 0 ? `${hours} h ${rest}`.trim() : rest;
 }
