@@ -44,6 +44,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         problem: Why there is no conversion that can be used, or "".
         digest: SHA-256 of the converted model.
         precision: The type of numpy that its rows have.
+        is_rounded: Whether rows are rounded to single precision before, as scikit-learn's trees do.
         answers: The type that its answers have, and `tail`, their shape after the rows.
         takes_missing: Whether it may be asked rows with missing values.
         rows: How many rows were answered the same.
@@ -53,6 +54,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     digest: str = ""
     precision: str = ""
+    is_rounded: bool = False
     answers: str = ""
     tail: list[int] = []
     takes_missing: bool = False
@@ -77,8 +79,11 @@ def asked(session: Any, verdict: Verdict) -> Callable[[Any], Any]:
     run, outputs = session.run, [session.get_outputs()[0].name]
     precision, tail = numpy.dtype(verdict.precision), tuple(verdict.tail)
     kind = numpy.dtype(verdict.answers)
+    is_rounded = verdict.is_rounded
 
     def ask(rows: Any) -> Any:
+        if is_rounded:
+            rows = rows.astype(numpy.float32)
         answer = run(outputs, {INPUT: numpy.ascontiguousarray(rows, dtype=precision)})[0]
         return answer.reshape((len(rows), *tail)).astype(kind, copy=False)
 
@@ -111,11 +116,13 @@ def convert(order: Order) -> Verdict:
 
     is_classes = bool(is_classifier(model.native)) and method == "predict"
     problems = []
-    for precision in ("float64", "float32"):
+    made = None
+    for precision, is_rounded in (("float64", False), ("float64", True), ("float32", False)):
         try:
-            made = _converted(model.native, len(fields), precision)
+            if not is_rounded or made is None:
+                made = _converted(model.native, len(fields), precision)
             graph = _part(made, method)
-            form = Verdict(precision=precision, answers=str(expected.dtype), tail=list(expected.shape[1:]))
+            form = Verdict(precision=precision, is_rounded=is_rounded, answers=str(expected.dtype), tail=list(expected.shape[1:]))
             ask = asked(session_of(graph), form)
             proof = prove(model.predict_array, ask, rows, is_classes=is_classes)
             if is_classes and not proof.problem:

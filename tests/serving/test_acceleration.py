@@ -33,7 +33,7 @@ def forest(tmp_path_factory: pytest.TempPathFactory, rows: Any) -> Path:
 
     folder = tmp_path_factory.mktemp("forest") / "model"
     table = pandas.DataFrame(rows, columns=COLUMNS)
-    model = RandomForestClassifier(60, random_state=0).fit(table, numpy.array(["no", "yes"])[(rows[:, 0] > rows[:, 1]).astype(int)])
+    model = RandomForestClassifier(61, random_state=0).fit(table, numpy.array(["no", "yes"])[(rows[:, 0] > rows[:, 1]).astype(int)])
     save_model(model, folder, input_example=table[:3], name="forest")
     return folder
 
@@ -116,7 +116,7 @@ def test_acceleration_is_off_unless_somebody_asks_for_it(host: Host, models: Pat
         check_acceleration("fast")
 
 
-def test_a_conversion_that_goes_another_way_at_the_thresholds_of_trees_is_not_used(tmp_path: Path, rows: Any) -> None:
+def test_a_conversion_that_goes_another_way_in_trees_is_not_used(tmp_path: Path, rows: Any) -> None:
     """Scaled rows are rounded to single precision before trees see them; the converter does that elsewhere."""
     needs_converter()
     import pandas
@@ -130,7 +130,7 @@ def test_a_conversion_that_goes_another_way_at_the_thresholds_of_trees_is_not_us
     model = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(table, rows[:, 0] * rows[:, 1] > 0)
     save_model(model, tmp_path / "m", input_example=table[:3])
     verdict = convert(Order(folder=str(tmp_path / "m"), out=str(tmp_path / "out"), allow_unsafe=True, example=rows[:3].tolist()))
-    assert "it answers otherwise" in verdict.problem and "thresholds of trees" in verdict.problem
+    assert "it answers otherwise" in verdict.problem
     assert not (tmp_path / "out.onnx").exists()
 
 
