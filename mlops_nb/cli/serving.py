@@ -22,6 +22,14 @@ ROUTES = ("json", "v2", "openai")
 _TOKEN = "MLOPS_NB_SERVE_TOKEN"
 _ENV_HELP = "clean: of the model's own where the server's Python lacks what it requires; kernel: the server's in any case."
 
+ACCELERATE = click.option(
+    "--accelerate",
+    type=click.Choice(["auto", "off", "require"]),
+    default="off",
+    show_default=True,
+    help="auto: answer by ONNX where that is proven to answer the same, faster; require: or fail. Needs mlops-nb[accelerate].",
+)
+
 
 @click.group()
 def serve() -> None:
@@ -39,6 +47,7 @@ def serve() -> None:
 @click.option("--env", type=click.Choice(["kernel", "clean"]), default="clean", show_default=True, help=_ENV_HELP)
 @click.option("--env-manager", type=click.Choice(["local", "virtualenv", "uv", "conda"]), help="What makes a clean environment.")
 @click.option("--gpu", is_flag=True, help="Compute on a GPU of this machine.")
+@ACCELERATE
 @click.option("--route", default="json", show_default=True, type=click.Choice(ROUTES), help="The protocol that the code shows.")
 @click.option("--allow-unsafe", is_flag=True, help="Load it although it could run code on loading.")
 @json_option
@@ -53,6 +62,7 @@ def start(
     env: str,
     env_manager: str | None,
     gpu: bool,
+    accelerate: str,
     route: str,
     allow_unsafe: bool,
     json_flag: bool,
@@ -72,6 +82,7 @@ def start(
         port=port,
         env_manager=env_manager or ENVIRONMENTS[env],
         gpu=gpu,
+        accelerate=accelerate,
         route=route,
         allow_unsafe=allow_unsafe,
         told=_say_step(),
@@ -235,6 +246,7 @@ def _say_live(info: EndpointInfo) -> None:
     type=click.Choice(["local", "virtualenv", "uv", "conda"]),
     help="What makes the model's own environment, where this Python lacks what it requires; local: this Python in any case.",
 )
+@ACCELERATE
 @click.option("--no-conda", is_flag=True, hidden=True, expose_value=False)
 @click.option("--install-mlflow", is_flag=True, hidden=True, expose_value=False)
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=f"The token to come in with; or {_TOKEN}.")
@@ -253,6 +265,7 @@ def models_serve(
     timeout: float,
     workers: int,
     env_manager: str,
+    accelerate: str,
     token_file: Path | None,
     no_token: bool,
     name: str,
@@ -283,6 +296,7 @@ def models_serve(
             door=door,
             allow_unsafe=allow_unsafe,
             env_manager=env_manager,
+            accelerate=accelerate,
         )
     run(settings, lambda url: _say_served(url, model_uri, door), lambda line: click.echo(line, err=True))
 

@@ -46,6 +46,7 @@ def serve(
     env_manager: str = "virtualenv",
     allow_unsafe: bool = False,
     gpu: bool = False,
+    accelerate: str = "off",
     route: str = "json",
     told: Callable[[EndpointInfo], None] = lambda _: None,
     **options: Any,
@@ -73,6 +74,8 @@ def serve(
             `uv` or `conda`. `local`: it runs in the server's all the same.
         allow_unsafe: Load a model that could run code on loading. Say so only of models whose makers you trust.
         gpu: Let the model compute on a GPU of this machine.
+        accelerate: `auto`: convert the model to ONNX and answer from that where it is proven on many rows to answer the same, faster;
+            `require`: fail otherwise. Needs `mlops-nb[accelerate]`.
         route: The protocol that the endpoint's code and form show: `json`, `v2` or `openai`.
         told: Called with the state while it starts.
         **options: What `log_model` and the flavor take.
@@ -105,6 +108,7 @@ def serve(
         # What this notebook has made may run the code that this notebook has written.
         allow_unsafe=allow_unsafe or ours is not None,
         gpu=gpu or None,
+        accelerate=accelerate,
     )
     request.check()
     known = {info.name for info in server.all()}

@@ -50,8 +50,8 @@ class ServeMagics(Magics):
         """Serve models, and look after what is served.
 
         %serve VAR|RUN|MODEL[@ALIAS] [--name N] [--example ROWS] [--ttl 2h] [--workers 1] [--canary 10%] [--shadow]
-               [--port] [--timeout 60s] [--memory MIB] [--env kernel|clean] [--gpu] [--route json|v2|openai] [--no-register] [--no-parity]
-               [--allow-unsafe]
+               [--port] [--timeout 60s] [--memory MIB] [--env kernel|clean] [--gpu] [--route json|v2|openai]
+               [--accelerate auto|require] [--no-register] [--no-parity] [--allow-unsafe]
                                              a process of its own, behind Jupyter's login; ready when parity is proven
         %serve ls                            what is served
         %serve test N [ROWS]                 ask it; %%serve test N takes a JSON body
@@ -131,6 +131,7 @@ class ServeMagics(Magics):
                 env_manager=arguments.env_manager or ENVIRONMENTS[arguments.env or "clean"],
                 allow_unsafe=arguments.allow_unsafe,
                 gpu=arguments.gpu,
+                accelerate=arguments.accelerate,
                 route=arguments.route,
                 told=progress.told,
             )

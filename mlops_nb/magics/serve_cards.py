@@ -59,6 +59,9 @@ def card_bundle(endpoint: Endpoint, info: EndpointInfo) -> Bundle:
     if live is not None and live.environment:
         text += f"\n  {one_line(live.environment)}"
         parts.append(f'<div style="opacity:.85">{escape(live.environment[:500])}</div>')
+    if live is not None and live.acceleration:
+        text += f"\n  accelerated: {one_line(live.acceleration)}"
+        parts.append(f'<div style="opacity:.85">accelerated: {escape(live.acceleration[:500])}</div>')
     for role, version in (("canary", info.canary), ("shadow", info.shadow)):
         if version is not None:
             line = f"{role} {_version(version)} {version.state} · {version.share:.0%} of the requests"
@@ -80,6 +83,13 @@ def _version(version: VersionInfo | None) -> str:
     if version is None:
         return ""
     return f"v{version.label}" if version.registered else version.label
+
+
+def _engine(version: VersionInfo | None) -> str:
+    """Return what computes, where acceleration was asked for or something else than the model does."""
+    if version is None or not version.acceleration:
+        return ""
+    return "ONNX" if version.engine == "onnxruntime" else "the model itself"
 
 
 def _fields(info: EndpointInfo) -> str:
@@ -123,7 +133,7 @@ def infos_bundle(infos: Sequence[EndpointInfo]) -> Bundle:
     if not infos:
         text = "No endpoints here. Serve a model: %serve VAR --example ROWS"
         return {"text/plain": text, "text/html": f"<div>{escape(text)}</div>"}
-    header = ["", "endpoint", "live", "trial", "last minute", "p95", "memory", "stops in"]
+    header = ["", "endpoint", "live", "computed by", "trial", "last minute", "p95", "memory", "stops in"]
     rows = []
     for info in infos:
         trial = info.canary or info.shadow
@@ -135,6 +145,7 @@ def infos_bundle(infos: Sequence[EndpointInfo]) -> Bundle:
                 f"{GLYPHS.get(info.state, '?')} {info.state}",
                 info.name,
                 _version(info.live),
+                _engine(info.live),
                 f"{kind} {_version(trial)} {trial.share:.0%}" if trial else "",
                 asked + (f", {traffic.errors} failed" if traffic.errors else ""),
                 f"{traffic.p95:.1f} ms" if traffic.p95 is not None else "",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mlops_nb.errors import InvalidInput
 from mlops_nb.magics.arguments import MagicParser
 from mlops_nb.models.exports import PACKAGES
-from mlops_nb.serving.records import ROUTES
+from mlops_nb.serving.records import ACCELERATIONS, ROUTES
 
 ENVIRONMENTS = {"clean": "virtualenv", "kernel": "local"}
 """`--env` in the words of `--env-manager`."""
@@ -70,6 +70,13 @@ def _start() -> MagicParser:
     parser.add_argument("--timeout", metavar="TIME", help="the longest that a request may take; 60s by default")
     parser.add_argument("--memory", metavar="MIB", type=int, help="the most memory of a process")
     parser.add_argument("--gpu", action="store_true", help="compute on a GPU of this machine")
+    parser.add_argument(
+        "--accelerate",
+        choices=list(ACCELERATIONS),
+        default="off",
+        metavar="MODE",
+        help="auto: by ONNX where that is proven to answer the same, faster; require: or not at all; off, the default",
+    )
     parser.add_argument(
         "--route",
         choices=list(ROUTES),

@@ -5,6 +5,7 @@ Whoever loads a model runs what is in its folder: the folder is scanned first (`
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -85,6 +86,20 @@ class LoadedModel:
         if self._cast is None or self._loaded.predict_array is None:
             raise NotSupported("This model cannot be asked with an array: it needs the names or types of columns.", hint="Use predict.")
         return self._loaded.predict_array(self._cast(rows))
+
+    def typed(self, rows: Any) -> Any:
+        """Return an array as `predict_array` gives it to the model: in the types of the signature.
+
+        Raises:
+            InvalidInput: If it has another form, or holds what the columns cannot.
+        """
+        return rows if self._cast is None else self._cast(rows)
+
+    def answered_by(self, wrap: Callable[[Callable[[Any], Any]], Callable[[Any], Any]]) -> LoadedModel:
+        """Return the same model whose arrays are answered by what `wrap` makes of the function that answers them now."""
+        assert self._loaded.predict_array is not None
+        loaded = dataclasses.replace(self._loaded, predict_array=wrap(self._loaded.predict_array))
+        return LoadedModel(self.folder, self.metadata, loaded, verdict=self.verdict)
 
     def input_example(self) -> Any:
         """Return the rows that were kept with the model as an example, in the form in which they were given; None without."""

@@ -198,6 +198,7 @@ class ScoringApp:
                 "platform": about.platform,
                 "inputs": v2.tensors_of(signature.inputs if signature else None, "input-"),
                 "outputs": v2.tensors_of(signature.outputs if signature else None, "output-"),
+                "parameters": {"engine": about.engine, **({"acceleration": about.acceleration} if about.acceleration else {})},
             },
         )
 

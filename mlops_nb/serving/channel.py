@@ -27,6 +27,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         listeners: Numbers of the open sockets that it accepts connections from.
         allow_unsafe: Load the model although it can run code on loading.
         gpu: Compute on a GPU.
+        accelerate: `auto`, `off` or `require`.
         reference: What requests are counted by; `reference_number` comes back with the counts.
     """
 
@@ -40,6 +41,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     listeners: list[int] = []
     allow_unsafe: bool = False
     gpu: bool = False
+    accelerate: str = "off"
     reference: Reference | None = None
     reference_number: int = 0
 
@@ -53,6 +55,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
         platform: The framework.
         load_ms: How long loading took.
         batching: Why requests are asked together or one by one.
+        acceleration: What came of accelerating it, in words; "" where nobody asked for that.
+        engine: What computes: `model` itself, or `onnxruntime`.
     """
 
     signature: dict[str, Any] | None = None
@@ -60,6 +64,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     platform: str = ""
     load_ms: float = 0.0
     batching: str = ""
+    acceleration: str = ""
+    engine: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):

@@ -262,6 +262,8 @@ def _version(model: ServedModel | None, deployment: Deployment | None, share: fl
         batching=ready.batching if ready else "",
         load_ms=ready.load_ms if ready else 0.0,
         environment=deployment.environment,
+        acceleration=ready.acceleration if ready else "",
+        engine=ready.engine if ready else "",
     )
 
 

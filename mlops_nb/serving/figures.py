@@ -38,14 +38,18 @@ class Figures:
         rows = prometheus.Histogram("mlops_nb_batch_rows", "Rows that the model was given at once.", [*labels], buckets=_ROWS)
         calls = prometheus.Histogram("mlops_nb_batch_requests", "Requests that the model was given at once.", [*labels], buckets=_ROWS)
         self._queue = prometheus.Gauge("mlops_nb_queue", "Requests that wait for the model.", [*labels], multiprocess_mode="livesum")
-        info = prometheus.Gauge("mlops_nb_model_info", "The model that is served.", [*labels], multiprocess_mode="livemax")
+        info = prometheus.Gauge("mlops_nb_model_info", "The model that is served.", [*labels, "engine"], multiprocess_mode="livemax")
         self._labels = tuple(labels.values())
         self._requests, self._seconds, self._errors = requests, seconds, errors
         self._rows, self._calls = rows.labels(*self._labels), calls.labels(*self._labels)
         self._queue_of_ours = self._queue.labels(*self._labels)
-        info.labels(*self._labels).set(1)
+        self._info = info
         # Looking labels up costs more than counting.
         self._counted: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    def serves(self, engine: str) -> None:
+        """Tell that the model is served, and what computes."""
+        self._info.labels(*self._labels, engine).set(1)
 
     def answered(self, protocol: str, status: int, seconds: float) -> None:
         """Count an answer."""

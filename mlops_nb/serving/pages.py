@@ -35,6 +35,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         model: Where the model is from, as `models:/m-...`.
         mlflow_version: Whose protocol is spoken.
         server_version: Of this package.
+        engine: What computes, and `acceleration`: what came of accelerating it, in words.
     """
 
     name: str
@@ -45,6 +46,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     mlflow_version: str
     server_version: str
+    engine: str = "model"
+    acceleration: str = ""
 
 
 def openapi(about: About) -> bytes:
@@ -196,6 +199,7 @@ def page(about: About) -> bytes:
     parts = [
         f"<h1>{escape(about.name)} <small>version {escape(about.version)}</small></h1>",
         f"<p>{escape(about.model)} · {escape(about.platform)} · <a href='openapi.json'>OpenAPI</a> · <a href='metrics'>figures</a></p>",
+        f"<p>acceleration: {escape(about.acceleration)}</p>" if about.acceleration else "",
         "<h2>Takes</h2>",
         _fields_table(signature.inputs if signature else None),
         "<h2>Gives</h2>",

@@ -20,6 +20,7 @@ DEFAULT_TTL = 2 * 3600.0
 LONGEST_TTL = 30 * 86_400.0
 MAX_WORKERS = 16
 ROUTES = ("json", "v2", "openai")
+ACCELERATIONS = ("auto", "off", "require")
 OUTPUT = "prediction"
 """What a prediction of one value a row is called where it is counted."""
 
@@ -47,6 +48,7 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
         run_id: The run that made it, or "".
         allow_unsafe: Somebody has said that it may run code on loading.
         env_manager: What makes its own environment, where the server's Python lacks what it requires; `local`: the server's.
+        accelerate: Whether a conversion that is proven to answer the same answers in its place: `auto`, `off`; `require`: or nothing.
         reference: The data that it was trained on, where that is known.
     """
 
@@ -57,6 +59,7 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str = ""
     allow_unsafe: bool = False
     env_manager: str = "virtualenv"
+    accelerate: str = "off"
     reference: Reference | None = None
 
 
@@ -123,6 +126,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
         env_manager: What makes the model's own environment, where the server's Python lacks what it requires: `virtualenv`, `uv`,
             `conda`; or `local`: it runs in the server's all the same.
         gpu: Whether the model computes on a GPU; None: as it is for an endpoint that is there, else not.
+        accelerate: `auto`: what the model is converted to answers where it is proven to answer the same, faster; `require`: it is
+            not served otherwise.
     """
 
     name: str
@@ -137,6 +142,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     allow_unsafe: bool = False
     env_manager: str = "virtualenv"
     gpu: bool | None = None
+    accelerate: str = "off"
 
     def check(self) -> None:
         """Check what needs nothing but itself.
@@ -156,10 +162,14 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
             self.limits.check()
         if self.env_manager not in MANAGERS:
             raise InvalidInput(f"There is no environment manager '{self.env_manager[:40]}'.", hint=f"There are: {', '.join(MANAGERS)}.")
+        check_acceleration(self.accelerate)
 
 
 class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of an endpoint, as it is now."""
+    """A version of an endpoint, as it is now.
+
+    `acceleration` says in words what came of accelerating it, and `engine` what computes: `model` or `onnxruntime`.
+    """
 
     label: str
     model: str
@@ -174,6 +184,8 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     batching: str = ""
     load_ms: float = 0.0
     environment: str = ""
+    acceleration: str = ""
+    engine: str = ""
 
 
 class Attempt(msgspec.Struct, kw_only=True):
@@ -260,6 +272,17 @@ def check_route(route: str) -> str:
     if route not in ROUTES:
         raise InvalidInput(f"There is no route '{route[:40]}'.", hint=f"There are: {', '.join(ROUTES)}.")
     return route
+
+
+def check_acceleration(mode: str) -> str:
+    """Return whether to accelerate.
+
+    Raises:
+        InvalidInput: If there is no such answer.
+    """
+    if mode not in ACCELERATIONS:
+        raise InvalidInput(f"There is no acceleration '{mode[:40]}'.", hint=f"There are: {', '.join(ACCELERATIONS)}.")
+    return mode
 
 
 def check_share(share: float) -> float:

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         door: Who may come in.
         allow_unsafe: Load the model although it can run code on loading.
         env_manager: What makes the model's own environment where this Python lacks what it requires; `local`: this Python.
+        accelerate: Whether a proven conversion of the model answers: `auto`, `off` or `require`.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     door: Door = Door()
     allow_unsafe: bool = False
     env_manager: str = "local"
+    accelerate: str = "off"
 
 
 def run(settings: Settings, ready: Callable[[str], None], printed: Callable[[str], None]) -> None:
@@ -95,6 +97,7 @@ async def _serve(
         limits=settings.limits,
         door=settings.door,
         allow_unsafe=settings.allow_unsafe,
+        accelerate=settings.accelerate,
     )
     output = WorkerLog(folder / "output.log", echo=printed)
     prepared = await _prepare(settings, over, output)
@@ -117,7 +120,9 @@ async def _serve(
         starting.cancel()
         await deployment.stop(at_once=True)
         return
-    await starting
+    first = await starting
+    if first.acceleration:
+        output.note(f"accelerated: {first.acceleration}")
     ready(_url(listener, settings.host))
     try:
         while not over.is_set():

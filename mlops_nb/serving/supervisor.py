@@ -189,7 +189,7 @@ class Supervisor:
             model = ServedModel(label="1", model=request.model_uri, folder=str(folder.absolute()), allow_unsafe=request.allow_unsafe)
         else:
             model = await asyncio.to_thread(self._fetch, request)
-        model = msgspec.structs.replace(model, env_manager=request.env_manager)
+        model = msgspec.structs.replace(model, env_manager=request.env_manager, accelerate=request.accelerate)
         endpoint = self._endpoints.get(request.name) or self._new(request, model)
         attempt = endpoint.attempt = self._attempt(model.label, request.role)
         task = self._work.start(self._serve(endpoint, request, model, attempt))
@@ -278,6 +278,7 @@ class Supervisor:
             door=Door(token=record.token),
             allow_unsafe=model.allow_unsafe,
             gpu=record.gpu,
+            accelerate=model.accelerate,
             reference=record.reference or model.reference,
         )
         return Deployment(

@@ -18,13 +18,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlops_nb.errors import MissingDependencyError, MlopsError
+from mlops_nb.errors import MissingDependencyError, MlopsError, NotSupported
 from mlops_nb.serving import channel, devices
 from mlops_nb.serving.batching import try_out
 from mlops_nb.serving.channel import Alive, Failed, Ready, Seen, Stuck, Watch, WorkerConfig
 from mlops_nb.serving.descendants import adopt_orphans, end_below
+
+if TYPE_CHECKING:
+    from mlops_nb.serving.schema import InputSchema
 
 _PR_SET_PDEATHSIG = 1
 _ALIVE_SECONDS = 1.0
@@ -119,12 +122,16 @@ class _Worker:
         figures = Figures(Path(config.figures), config.name, config.version)
         settings = devices.settings_of(config.folder) if config.gpu else None
         model = load_model(config.folder, allow_unsafe=config.allow_unsafe, config=settings)
+        example = _example(Path(config.folder))
+        acceleration, engine = "", "model"
+        if config.accelerate != "off":
+            model, acceleration, engine = _accelerated(model, config, example)
+        figures.serves(engine)
         self.scorer = Scorer(model, name=config.name, version=config.version, limits=config.limits, figures=figures, on_stuck=self._stuck)
         self._observer = self.scorer.observer = Observer(
             self.scorer.schema.names, lambda number, counts: self.say(Seen(reference_number=number, counts=counts))
         )
-        example = _example(Path(config.folder))
-        trial = try_out(model, _rows_of(example, self.scorer))
+        trial = try_out(model, _rows_of(example, self.scorer.schema, config.limits.max_rows))
         self.scorer.batches, self.scorer.is_quick = trial.together, trial.is_quick
         platform = next((name for name in model.metadata.flavors if name != "python_function"), "python_function")
         about = About(
@@ -136,6 +143,8 @@ class _Worker:
             model=config.model,
             mlflow_version=_mlflow_version(),
             server_version=_own_version(),
+            engine=engine,
+            acceleration=acceleration,
         )
         self.app = ScoringApp(self.scorer, figures, config.limits, config.door, about)
         self._ready = Ready(
@@ -144,6 +153,8 @@ class _Worker:
             platform=platform,
             load_ms=(time.perf_counter() - began) * 1e3,
             batching=trial.why,
+            acceleration=acceleration,
+            engine=engine,
         )
 
     def run(self) -> None:
@@ -237,7 +248,30 @@ def _example(folder: Path) -> Any:
         return None
 
 
-def _rows_of(example: Any, scorer: Any) -> Any:
+def _accelerated(model: Any, config: WorkerConfig, example: Any) -> tuple[Any, str, str]:
+    """Return the model with a proven conversion in its place, or as it is; what to say of that; and what computes.
+
+    Raises:
+        NotSupported: If that is required and there is none.
+    """
+    from mlops_nb.serving.acceleration import PLAIN, accelerate
+    from mlops_nb.serving.schema import InputSchema
+
+    schema = InputSchema(model.signature.inputs if model.signature else None)
+    seen = {one.name: (one.edges[0], one.edges[-1]) for one in (config.reference.inputs if config.reference else ()) if one.edges}
+    done = accelerate(
+        model,
+        allow_unsafe=config.allow_unsafe,
+        example=_rows_of(example, schema, config.limits.max_rows),
+        ranges=[seen.get(name) for name in schema.names],
+    )
+    if done.engine == PLAIN and config.accelerate == "require":
+        reason = done.told.removeprefix("plain: ")
+        raise NotSupported(f"The model cannot be accelerated: {reason}.", hint="Leave out --accelerate, or give auto.")
+    return done
+
+
+def _rows_of(example: Any, schema: InputSchema, max_rows: int) -> Any:
     import json
 
     from mlops_nb.serving.failures import ScoringFailure
@@ -246,7 +280,7 @@ def _rows_of(example: Any, scorer: Any) -> Any:
     if example is None:
         return None
     try:
-        return read_invocation(json.dumps(example).encode(), JSON, scorer.schema, scorer.limits.max_rows).array
+        return read_invocation(json.dumps(example).encode(), JSON, schema, max_rows).array
     except ScoringFailure:
         return None
 

@@ -39,6 +39,7 @@ class EndpointStart(Wire, kw_only=True):
     allow_unsafe: bool = False
     env_manager: str = "virtualenv"
     gpu: bool | None = None
+    accelerate: str = "off"
     wait: Seconds = 10.0
 
 

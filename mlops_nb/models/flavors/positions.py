@@ -6,22 +6,28 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from mlops_nb.models.flavors import forests, linear
+
 
 def by_position(model: Any, method: str) -> Callable[[Any], Any] | None:
     """Return a function that takes a 2-d array of the columns in order; None where an estimator wants names.
 
     An estimator that was fitted with a table warns when it gets an array. A light copy that does not know the names is
-    asked instead, which shares everything else with the model.
+    asked instead, which shares everything else with the model. Forests and linear models have quicker ways there to the same
+    answers.
     """
     bare = _without_names(model)
-    return None if bare is None else getattr(bare, method, None)
+    if bare is None:
+        return None
+    quick = linear.in_turn(bare, method) if _is_pipeline(bare) else None
+    return quick or getattr(bare, method, None)
 
 
 def _without_names(model: Any) -> Any:
     """Return a shallow copy of an estimator, or of a pipeline and its steps, without names; None where they are needed."""
     if isinstance(model, str) or model is None:
         return model
-    if type(model).__module__.startswith("sklearn.pipeline") and hasattr(model, "steps"):
+    if _is_pipeline(model):
         steps = [(name, _without_names(step)) for name, step in model.steps]
         if any(bare is None and step is not None for (_, bare), (_, step) in zip(steps, model.steps, strict=True)):
             return None
@@ -31,15 +37,32 @@ def _without_names(model: Any) -> Any:
     package = type(model).__module__.partition(".")[0]
     if not hasattr(model, "feature_names_in_") or package in ("xgboost", "catboost"):
         # Fitted with an array, or a library that never looks at the names of what it gets.
-        return None if _holds_estimators(model) and _inner_names(model) else model
+        if _holds_estimators(model) and _inner_names(model):
+            return None
+        own = _own_methods(model)
+        return _twin(model, own) if own else model
     if package not in ("sklearn", "lightgbm") or _inner_names(model):
         return None
-    twin = copy.copy(model)
     # The names may be computed: a class of its own says that there are none.
-    twin.__class__ = type(
-        type(model).__name__, (type(model),), {"feature_names_in_": property(_none), "__module__": type(model).__module__}
-    )
+    return _twin(model, {"feature_names_in_": property(_none), **_own_methods(model)})
+
+
+def _twin(model: Any, own: dict[str, Any]) -> Any:
+    """Return a shallow copy whose class has these attributes of its own."""
+    twin = copy.copy(model)
+    kind = type(type(model).__name__, (type(model),), {"__module__": type(model).__module__, "own_here": frozenset(own)})
+    for name, value in own.items():  # afterwards: scikit-learn wraps the methods that a new class comes with
+        setattr(kind, name, value)
+    twin.__class__ = kind
     return twin
+
+
+def _own_methods(model: Any) -> dict[str, Any]:
+    return forests.own_methods(model) or linear.own_methods(model)
+
+
+def _is_pipeline(model: Any) -> bool:
+    return type(model).__module__.startswith("sklearn.pipeline") and hasattr(model, "steps")
 
 
 def _none(model: Any) -> Any:
