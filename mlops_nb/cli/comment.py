@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mlops_nb.cli.forge_options import flag, forge_command
+from mlops_nb.cli.forge_options import flag, forge_command, forge_group
 
 CODES = (
     "Exit status: 0 posted, or shown in the job's summary because the token may not comment; 1 failed; 2 wrong usage; "
@@ -16,7 +16,7 @@ CODES = (
 )
 
 
-@click.group()
+@forge_group()
 def comment() -> None:
     """Post a report to a pull request, commit or issue."""
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command
+from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command, forge_group
 
 
-@click.group()
+@forge_group()
 def tensorboard() -> None:
     """Bring TensorBoard's logs in and link to them."""
 

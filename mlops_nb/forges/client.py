@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from mlops_nb.core.formatting import log_line
 from mlops_nb.forges.answers import TITLES, Answer, error_of, limited, wait_asked
 from mlops_nb.forges.base import ForgeError, ForgeKind, ForgeUnreachable, OutcomeUnknown
 
@@ -40,7 +41,7 @@ def part(text: str | int) -> str:
 
 
 def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{log_line(line)}\n")
     sys.stderr.flush()
 
 
