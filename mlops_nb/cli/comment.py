@@ -97,6 +97,8 @@ def _post(
         raise click.UsageError("--target, --pr and --commit-sha exclude each other.")
     if rm_watermark and (watermark_title or mode == "update"):
         raise click.UsageError("Without a mark (--rm-watermark) a comment cannot be found again to be updated.")
+    if rm_watermark and watch:
+        raise click.UsageError("Without a mark (--rm-watermark) each change of the report would be a new comment: leave out --watch.")
     wanted = "pr" if pr else f"commit/{commit_sha}" if commit_sha else target or "auto"
     report = Report(
         path=markdown_file,

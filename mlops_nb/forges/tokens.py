@@ -27,8 +27,8 @@ TokenKind = Literal[
     "unknown",
 ]
 """What was recognised. GitHub: classic, fine-grained, on behalf of a user, installation of an App (also `GITHUB_TOKEN` in
-Actions). GitLab: personal, project or group access token, job token, deploy token, OAuth 2.0 token (Bearer). Bitbucket: access token of a repository,
-project or workspace (Bearer), API token with the e-mail address, user name with app password."""
+Actions). GitLab: personal, project or group access token, job token, deploy token, token of OAuth 2.0. Bitbucket: access
+token of a repository, project or workspace (Bearer), API token with the e-mail address, user name with app password."""
 
 ANY_FORGE: Final = ("CML_TOKEN", "CML_DRIVER_TOKEN", "MLOPS_NB_FORGE_TOKEN", "REPO_TOKEN", "repo_token")
 OWN: Final[dict[ForgeKind, tuple[str, ...]]] = {

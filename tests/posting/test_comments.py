@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlops_nb.posting.fallback import SUMMARY_BYTES, keep
 from mlops_nb.posting.marks import Mark, Writer, cml_label, mark_of, marked, unmarked
 from tests.forges.github import LoopbackGitHub
 from tests.forges.server import Reply
@@ -148,6 +149,7 @@ def test_new_and_unmarked_comments_are_not_updated(hub: LoopbackGitHub, work: Pa
     assert len(bodies(hub, number)) == 4
     assert [one["body"] for one in hub.comments_of(number)][-1] == "text"
     assert step("comment", "update", "report.md", "--rm-watermark").exit_code == 2
+    assert step("comment", "create", "report.md", "--rm-watermark", "--watch").exit_code == 2
 
 
 def test_a_report_that_is_too_long_is_cut_where_nothing_is_open(hub: LoopbackGitHub, work: Path, step_at: StepAt) -> None:
@@ -174,6 +176,17 @@ def test_without_permission_the_report_is_in_the_jobs_summary(hub: LoopbackGitHu
     assert without("comment", "create", "report.md").exit_code == 3
     assert (work / "unposted-report.md").read_text() == "# For the summary"
     assert without("comment", "create", "report.md", "--exit-zero").exit_code == 0
+
+
+@pytest.mark.parametrize("line", ["a line\n", "a line ✓\n", "😀😀\n"])
+def test_a_summary_is_filled_up_to_what_github_shows_and_not_beyond(line: str, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_bytes(b"of an earlier command\n")
+    assert keep(line * 200_000, {"GITHUB_STEP_SUMMARY": str(summary)}, tmp_path).kind == "summary"
+    size = summary.stat().st_size
+    assert SUMMARY_BYTES - 1_000 < size <= SUMMARY_BYTES and summary.read_text().endswith("a summary has 1 MiB.*\n\n")
+    assert keep("one more", {"GITHUB_STEP_SUMMARY": str(summary)}, tmp_path).path == tmp_path / "unposted-report.md"
+    assert summary.stat().st_size == size
 
 
 @pytest.mark.parametrize(
