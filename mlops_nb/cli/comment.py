@@ -32,7 +32,11 @@ def _options(function: Any) -> Any:
         ),
         flag("--watch", help="Post now, then after each change of the report, and what is left at the end."),
         flag("--publish", default=True, help="Upload the local images that the report shows; only those inside the workspace."),
-        click.option("--publish-url", metavar="URL", help="Where images go: s3://, gs:// or az://bucket/folder; else to the forge itself."),
+        click.option(
+            "--publish-url",
+            metavar="URL",
+            help="Where images go: s3://, gs:// or az://bucket/folder, mlflow-artifacts: (the tracking server); else to the forge itself.",
+        ),
         flag("--publish-native", "--native", help="Images go to the forge itself, as they do by default."),
         click.option("--watermark-title", default="", metavar="TITLE", help="Which comment it is; {workflow} and {run} are filled in."),
         flag("--exit-zero", help="A report that could only be saved to a file is no failure."),
