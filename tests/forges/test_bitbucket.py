@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,6 +184,12 @@ def test_what_bitbucket_would_not_show_is_not_uploaded(world: BitbucketWorld) ->
     with pytest.raises(ForgeNotSupported, match="image/svg"):
         world.forge().publish([AssetFile(name="a.svg", content=b"<svg/>", mime="image/svg+xml")])
     assert not world.server.downloads
+
+
+def test_a_file_that_is_no_image_is_a_download(world: BitbucketWorld) -> None:
+    table = AssetFile(name="../errors of 2026.CSV", content=b"a,b\n", mime="text/csv")
+    (url,) = world.forge().publish([table])
+    assert re.fullmatch(r".*/downloads/mlops-[0-9a-f]{40}\.csv", url) and world.stored(url) == b"a,b\n"
 
 
 def test_a_pull_request_from_a_fork_is_known_as_one(world: BitbucketWorld) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mlops_nb.cli.places import open_forge
+from mlops_nb.forges.github import GitHub
+from mlops_nb.forges.gitlab import GitLab
 from mlops_nb.posting.fallback import SUMMARY_BYTES, keep
 from mlops_nb.posting.marks import Mark, Writer, cml_label, mark_of, marked, unmarked
 from tests.forges.github import LoopbackGitHub
@@ -246,3 +249,24 @@ def test_a_report_that_is_not_there_is_said_and_nothing_is_posted(hub: LoopbackG
     result = step_at()("comment", "create", "missing.md")
     assert result.exit_code == 1 and "missing.md" in str(result.exception)
     assert not [one for one in hub.seen if one.method != "GET"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "repo", "source"),
+    [
+        ({"GITHUB_TOKEN": "ghs_of_the_job"}, "https://github.com/a/b", "GITHUB_TOKEN"),
+        ({"GITHUB_TOKEN": "ghs_of_the_job"}, "https://github.acme.org/a/b", None),
+        ({"GITHUB_TOKEN": "ghp_made_for_it"}, "https://github.acme.org/a/b", "GITHUB_TOKEN"),
+        ({"GITHUB_TOKEN": "ghs_of_the_job", "REPO_TOKEN": "ghp_x"}, "https://github.acme.org/a/b", "REPO_TOKEN"),
+        ({"CI_JOB_TOKEN": "of-the-job"}, "https://gitlab.com/a/b", "CI_JOB_TOKEN"),
+        ({"CI_JOB_TOKEN": "of-the-job"}, "https://gitlab.acme.org/a/b", None),
+    ],
+)
+def test_the_token_of_the_job_goes_only_to_the_server_that_made_it(
+    variables: dict[str, str], repo: str, source: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = {"GITHUB_SERVER_URL": "https://github.com", "CI_SERVER_URL": "https://gitlab.com"}
+    for name, value in (servers | variables).items():
+        monkeypatch.setenv(name, value)
+    forge, _ = open_forge(None, repo, None)
+    assert isinstance(forge, GitHub | GitLab) and forge.client.source == source
