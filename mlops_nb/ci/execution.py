@@ -119,8 +119,8 @@ class _Worker:
         self.events = read
         try:
             self.process = subprocess.Popen(
-                # Not `-P`: a notebook's folder is no place to import this package from, but the user's PYTHONPATH may be.
-                [sys.executable, "-m", "mlops_nb.ci.worker", str(write)],
+                # -P: the notebook's folder may hold a `random.py`. Its kernel imports from there; PYTHONPATH counts for both.
+                [sys.executable, "-P", "-m", "mlops_nb.ci.worker", str(write)],
                 stdin=subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,

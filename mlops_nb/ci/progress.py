@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from mlops_nb.ci.protocol import CellEnded, CellStarted, Event
-from mlops_nb.core.formatting import format_duration, one_line
+from mlops_nb.core.formatting import format_duration, log_line, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,9 +44,7 @@ class Lines(Progress):
 
     def say(self, text: str) -> None:
         """Write a line that is no command to a CI, whatever it holds."""
-        line = one_line(text)
-        # A line that begins with '::' or '##[' is a command to GitHub's and to Azure's runners.
-        self._write(f"\u200b{line}" if line.lstrip().startswith(("::", "##[", "##vso[")) else line)
+        self._write(log_line(text))
 
     def _write(self, line: str) -> None:
         print(line, file=self._file or sys.stderr, flush=True)

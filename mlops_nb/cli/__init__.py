@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from mlops_nb.cli.lazy import LazyGroup
-from mlops_nb.core.formatting import one_line
+from mlops_nb.core.formatting import log_line
 from mlops_nb.errors import MlopsError
 
 _COMMANDS = {
@@ -81,5 +81,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"✗ {' '.join(one_line(message).split())}", err=True)
+    click.echo(f"✗ {' '.join(log_line(message).split())}", err=True)
     sys.exit(1)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command
+from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command, forge_group
 
 
-@click.group()
+@forge_group()
 def asset() -> None:
     """Publish files that a report shows or links to."""
 
@@ -20,7 +20,11 @@ def asset() -> None:
 @click.option("-t", "--title", metavar="TEXT", help="The title in markdown.")
 @flag("--native", help="Publish with the forge itself, as is the default.")
 @click.option("--mime-type", metavar="TYPE", help="Its media type; else found out from its content.")
-@click.option("--url", metavar="URL", help="Where it goes: s3://, gs:// or az://bucket/folder; else to the forge itself.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Where it goes: s3://, gs:// or az://bucket/folder, mlflow-artifacts: (the tracking server); else to the forge itself.",
+)
 @click.option("-f", "--file", "output", type=click.Path(dir_okay=False, path_type=Path), help="Append what would be printed to this file.")
 @flag("--gitlab-uploads", hidden=True, help="The old name of --native.")
 @flag("--rm-watermark", hidden=True, help="Known for CML's sake: our addresses carry no mark.")

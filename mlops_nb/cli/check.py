@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from mlops_nb.cli.forge_options import EXIT_CODES, forge_command
+from mlops_nb.cli.forge_options import EXIT_CODES, forge_command, forge_group
 
 _CONCLUSIONS = ["success", "failure", "neutral", "cancelled", "skipped", "timed_out"]
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@forge_group()
 def check() -> None:
     """Set a check on a commit."""
 

@@ -114,7 +114,11 @@ def _say(result: CiResult, as_json: bool) -> None:
     "--target", default="auto", metavar="TARGET", help="pr, commit, pr/42 or commit/f00ba4; else the pull request, or the commit."
 )
 @flag("--images", default=True, help="Upload the pictures and show them.")
-@click.option("--publish-url", metavar="URL", help="Where pictures go: s3://, gs:// or az://bucket/folder; else to the forge itself.")
+@click.option(
+    "--publish-url",
+    metavar="URL",
+    help="Where pictures go: s3://, gs:// or az://bucket/folder, mlflow-artifacts:; else to the forge itself.",
+)
 @flag("--check", default=True, help="Set the check on the commit.")
 @flag("--exit-code", help="End with 1 unless all notebooks ran and no gate failed.")
 @click.pass_context

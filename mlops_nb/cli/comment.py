@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mlops_nb.cli.forge_options import flag, forge_command
+from mlops_nb.cli.forge_options import flag, forge_command, forge_group
 
 CODES = (
     "Exit status: 0 posted, or shown in the job's summary because the token may not comment; 1 failed; 2 wrong usage; "
@@ -16,7 +16,7 @@ CODES = (
 )
 
 
-@click.group()
+@forge_group()
 def comment() -> None:
     """Post a report to a pull request, commit or issue."""
 
@@ -32,7 +32,11 @@ def _options(function: Any) -> Any:
         ),
         flag("--watch", help="Post now, then after each change of the report, and what is left at the end."),
         flag("--publish", default=True, help="Upload the local images that the report shows; only those inside the workspace."),
-        click.option("--publish-url", metavar="URL", help="Where images go: s3://, gs:// or az://bucket/folder; else to the forge itself."),
+        click.option(
+            "--publish-url",
+            metavar="URL",
+            help="Where images go: s3://, gs:// or az://bucket/folder, mlflow-artifacts: (the tracking server); else to the forge itself.",
+        ),
         flag("--publish-native", "--native", help="Images go to the forge itself, as they do by default."),
         click.option("--watermark-title", default="", metavar="TITLE", help="Which comment it is; {workflow} and {run} are filled in."),
         flag("--exit-zero", help="A report that could only be saved to a file is no failure."),
@@ -97,6 +101,8 @@ def _post(
         raise click.UsageError("--target, --pr and --commit-sha exclude each other.")
     if rm_watermark and (watermark_title or mode == "update"):
         raise click.UsageError("Without a mark (--rm-watermark) a comment cannot be found again to be updated.")
+    if rm_watermark and watch:
+        raise click.UsageError("Without a mark (--rm-watermark) each change of the report would be a new comment: leave out --watch.")
     wanted = "pr" if pr else f"commit/{commit_sha}" if commit_sha else target or "auto"
     report = Report(
         path=markdown_file,

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-
-if TYPE_CHECKING:
-    pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 COMMON = ("log", "driver", "repo", "driver_token")
+BEFORE = (["--log"], ["--driver"], ["--repo"], ["--driver-token", "--token"])
+"""The common options as they stand before the name of a command, which reads them."""
 _OLD_PREFIXES = {
     "ASSET": "CML_PUBLISH",
     "CHECK": "CML_SEND_GITHUB_CHECK",
@@ -140,6 +139,22 @@ def common_options(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def forge_group(cls: type[click.Group] = click.Group) -> Callable[[Callable[[], None]], click.Group]:
+    """Make a function a group whose commands take the common options before their name, too, as with CML."""
+
+    def make(function: Callable[[], None]) -> click.Group:
+        @click.pass_context
+        def keep(ctx: click.Context, /, **before: Any) -> None:
+            given = {name: value for name, value in before.items() if value is not None}
+            ctx.meta["mlops_nb.before"] = {**ctx.meta.get("mlops_nb.before", {}), **given}
+
+        group = click.group(function.__name__, cls=cls, help=function.__doc__)(keep)
+        group.params = [click.Option(names, hidden=True) for names in BEFORE]
+        return group
+
+    return make
 
 
 def forge_command(group: click.Group, name: str, prefix: str, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Command]:

@@ -19,7 +19,22 @@ def open_forge(driver: str | None, repo: str | None, token: str | None) -> tuple
     from mlops_nb.forges.tokens import find_token
 
     context = discover(os.environ, Path.cwd(), repository=repo, driver=driver)
-    return connect(context, find_token(context.kind, os.environ, token)), context
+    return connect(context, find_token(context.kind, _environment_for(context), token)), context
+
+
+def _environment_for(context: Context) -> dict[str, str]:
+    """Return the environment without the token that the CI made for its own server, where that is not the one we speak to."""
+    from urllib.parse import urlsplit
+
+    environment = dict(os.environ)
+    job = {"github": ("GITHUB_SERVER_URL", "GITHUB_TOKEN"), "gitlab": ("CI_SERVER_URL", "CI_JOB_TOKEN")}.get(context.kind)
+    if job is None or not environment.get(job[0]):
+        return environment
+    is_elsewhere = urlsplit(environment[job[0]]).hostname != urlsplit(context.server_url).hostname
+    # GITHUB_TOKEN may also be one that people have made for the other server; that of the job begins like this.
+    if is_elsewhere and (job[1] == "CI_JOB_TOKEN" or environment.get(job[1], "").startswith("ghs_")):
+        environment.pop(job[1], None)
+    return environment
 
 
 def writer_of(context: Context) -> Writer:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import click
 
-from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command
+from mlops_nb.cli.forge_options import BEFORE, EXIT_CODES, flag, forge_command, forge_group
 
 USER_NAME, USER_EMAIL = "Olivaw[bot]", "olivaw@iterative.ai"
 """CML's, so that filters on the author go on to work."""
-_COMMON = ("--log", "--driver", "--repo", "--token", "--driver-token")
 
 
 class _Create(click.Group):
@@ -21,10 +20,15 @@ class _Create(click.Group):
         return super().parse_args(ctx, args if self._names_command(args) else ["create", *args])
 
     def _names_command(self, args: Sequence[str]) -> bool:
-        return bool(args) and (args[0] in self.commands or args[0] in ("-h", "--help"))
+        """Return whether the first word that is no common option, nor its value, is a command."""
+        common = {name for names in BEFORE for name in names}
+        place = 0
+        while place < len(args) and args[place].partition("=")[0] in common:
+            place += 1 if "=" in args[place] else 2
+        return place < len(args) and args[place] in (*self.commands, "-h", "--help")
 
 
-@click.group(cls=_Create)
+@forge_group(_Create)
 def pr() -> None:
     """Make a pull request of changed files; `pr` alone is `pr create`."""
 
@@ -72,6 +76,7 @@ def create(
     from pathlib import Path
 
     from mlops_nb.cli.places import open_forge
+    from mlops_nb.core.formatting import log_line
     from mlops_nb.posting.changes import Identity
     from mlops_nb.posting.pull_request import Proposal, propose
 
@@ -92,10 +97,10 @@ def create(
     )
     done = propose(forge, context, Path.cwd(), proposal)
     if done.pull_request is None:
-        click.echo(f"· {done.nothing}", err=True)
+        click.echo(f"· {log_line(done.nothing)}", err=True)
         return
     url = done.pull_request.url
     click.echo(f"[{'Merge' if forge.kind == 'gitlab' else 'Pull'} request]({url})" if md else url)
     if done.problem:
-        click.echo(f"✗ {done.problem}", err=True)
+        click.echo(f"✗ {log_line(done.problem)}", err=True)
         sys.exit(1)

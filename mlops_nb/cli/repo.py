@@ -6,11 +6,11 @@ import sys
 
 import click
 
-from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command
+from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command, forge_group
 from mlops_nb.cli.pr import USER_EMAIL, USER_NAME
 
 
-@click.group()
+@forge_group()
 def repo() -> None:
     """Prepare the checked-out repository for git."""
 

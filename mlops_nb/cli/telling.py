@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from mlops_nb.core.formatting import one_line
+from mlops_nb.core.formatting import log_line
 from mlops_nb.core.redaction import Redactor
 
 _LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
@@ -15,7 +15,7 @@ _SIGNS = {logging.ERROR: "✗ ", logging.WARNING: "! ", logging.INFO: "· ", log
 
 
 class _Lines(logging.Handler):
-    """Writes records as lines. No line of theirs begins with what others wrote, which a workflow could take for a command."""
+    """Writes records as lines, none of which a workflow could take for a command."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self._redact(record.getMessage())
-        sys.stderr.write(f"{_SIGNS.get(record.levelno, '')}{' '.join(one_line(text).split())}\n")
+        sys.stderr.write(f"{_SIGNS.get(record.levelno, '')}{' '.join(log_line(text).split())}\n")
         sys.stderr.flush()
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command
+from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command, forge_group
 
 
-@click.group()
+@forge_group()
 def tensorboard() -> None:
     """Bring TensorBoard's logs in and link to them."""
 
@@ -22,7 +22,7 @@ def tensorboard() -> None:
 @flag("--md", help="Print a link in markdown.")
 @click.option("-t", "--title", default="", help="The link's text; else the name.")
 @flag("--publish", default=True, help="Publish the curves with the forge, or at --publish-url; else they are written to a page here.")
-@click.option("--publish-url", metavar="URL", help="s3://, gs:// or az://bucket/folder, which takes the whole page.")
+@click.option("--publish-url", metavar="URL", help="s3://, gs:// or az://bucket/folder, which takes the whole page; or mlflow-artifacts:")
 @click.option("-f", "--file", "output", hidden=True, type=click.Path(dir_okay=False, path_type=Path), help="Append the link to this file.")
 @flag("--rm-watermark", hidden=True, help="Known for CML's sake: our addresses carry no mark.")
 def connect(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command
+from mlops_nb.cli.forge_options import EXIT_CODES, flag, forge_command, forge_group
 
 
-@click.group()
+@forge_group()
 def workflow() -> None:
     """Run a workflow again."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 
 # Outside of these sizes a number is written with a power of ten.
@@ -12,12 +13,22 @@ SMALL, LARGE = 1e-4, 1e15
 # Directions of writing that a text could turn around for what stands beside it.
 _TURNS = "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 _CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
+_HASHES = re.compile(r"##(?=\[|vso\[)", re.IGNORECASE)
 _PLAIN = str.maketrans(_CONTROLS, " " * len(_CONTROLS), _TURNS)
 
 
 def one_line(text: str) -> str:
     """Return text without control characters: it stays on its line and gives a terminal no commands."""
     return text.translate(_PLAIN)
+
+
+def log_line(text: str) -> str:
+    """Return text as one line of a CI's log that is no command to the CI, whatever it holds.
+
+    GitHub's and Azure's runners obey `::name::` at the beginning of a line, after blanks too, and `##[name]` anywhere in it.
+    """
+    line = _HASHES.sub("# #", one_line(text))
+    return f"\u200b{line}" if line.lstrip().startswith("::") else line
 
 
 def width(text: str) -> int:

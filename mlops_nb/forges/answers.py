@@ -32,14 +32,17 @@ _MAX_MESSAGE = 500
 class Answer:
     """One answer: status, headers (names without regard to case) and the whole body."""
 
-    __slots__ = ("content", "headers", "status")
+    __slots__ = ("_read", "content", "headers", "status")
 
     def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
         self.status, self.headers, self.content = status, headers, content
+        self._read: tuple[Any, ...] = ()
 
     def json(self) -> Any:
         """Return the body; None where it is empty. ValueError if it is not JSON."""
-        return json.loads(self.content) if self.content.strip() else None
+        if not self._read:
+            self._read = (json.loads(self.content) if self.content.strip() else None,)
+        return self._read[0]
 
     def json_or_none(self) -> Any:
         """Return the body, or None where it is not JSON."""

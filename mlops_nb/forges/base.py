@@ -252,7 +252,10 @@ class Forge(Protocol):
     def merge_pull_request(
         self, number: int, *, mode: MergeMode = "merge", when_checks_pass: bool = True, message: str | None = None
     ) -> Merge:
-        """Merge, or let the forge merge as soon as the checks pass; where it cannot wait, merge at once and say why."""
+        """Merge, or let the forge merge as soon as the checks pass; where nothing can be waited for, merge at once and say why.
+
+        Bitbucket cannot merge later: there a build that still runs after two minutes is a refusal.
+        """
 
     def comments(self, target: Target) -> Iterator[Comment]:
         """Iterate over all comments of the target, oldest first."""

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from pathlib import PurePosixPath
 from typing import Any, Final, Unpack
 
 import msgspec
@@ -327,18 +329,19 @@ class Bitbucket:
         return self._reports.set(check, is_update=id is not None)
 
     def publish(self, files: Sequence[AssetFile]) -> list[str]:
-        """Put files into the repository's downloads.
+        """Put files into the repository's downloads; images only where Bitbucket shows their kind in a comment.
 
         Their addresses are pages of the web site: a browser that is signed in shows them, mails and other programs do not.
         """
         return [self._put(file) for file in files]
 
     def _put(self, file: AssetFile) -> str:
-        if file.mime not in IMAGES:
+        if file.mime.startswith("image/") and file.mime not in IMAGES:
             raise ForgeNotSupported(
                 f"{file.name} is {file.mime}, which Bitbucket would not show in a comment.", hint="Give PNG, JPEG, GIF or WebP."
             )
-        name = f"mlops-{sha256(file.content).hexdigest()[:40]}.{IMAGES[file.mime]}"
+        suffix = IMAGES.get(file.mime) or re.sub(r"[^a-z0-9]", "", PurePosixPath(file.name).suffix.lower())[:10] or "bin"
+        name = f"mlops-{sha256(file.content).hexdigest()[:40]}.{suffix}"
         if name not in self._stored:
             form = {"files": (name, file.content, file.mime)}
             self.client.send("POST", f"{self._base}/downloads", what=f"upload {file.name}", files=form, repeatable=True)

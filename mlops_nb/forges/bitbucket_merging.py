@@ -23,7 +23,8 @@ def merge(client: ForgeClient, base: str, number: int, *, mode: MergeMode, when_
         return Merge(state="merged", mode=mode, reason="it was merged already")
     if found["state"] != "OPEN":
         raise RequestRefused(f"Pull request {number} is {found['state'].lower()} and cannot be merged.", hint="Open a new one.")
-    reason = _wait_for_builds(client, path, number) if when_checks_pass else None
+    if when_checks_pass:
+        _wait_for_builds(client, path, number, _page(found))
     sent: dict[str, Any] = {"merge_strategy": STRATEGIES[mode], "close_source_branch": True}
     if message is not None:
         sent["message"] = message
@@ -39,7 +40,7 @@ def merge(client: ForgeClient, base: str, number: int, *, mode: MergeMode, when_
         done = poll(client, MERGED_SECONDS, lambda: one if (one := _get(client, path, number))["state"] == "MERGED" else None)
     if done is None:
         raise RequestRefused(f"Bitbucket did not merge pull request {number} in {MERGED_SECONDS:.0f} s.", hint=_page(found))
-    return Merge(state="merged", mode=mode, reason=reason)
+    return Merge(state="merged", mode=mode)
 
 
 def _get(client: ForgeClient, path: str, number: int) -> dict[str, Any]:
@@ -51,8 +52,8 @@ def _page(found: dict[str, Any]) -> str:
     return f"See {found['links']['html']['href']}"
 
 
-def _wait_for_builds(client: ForgeClient, path: str, number: int) -> str | None:
-    """Wait until no build runs; return why it cannot be waited for any longer, or None. A failed build is a refusal."""
+def _wait_for_builds(client: ForgeClient, path: str, number: int, page: str) -> None:
+    """Wait until no build runs. A failed build is a refusal, and so is one that still runs in the end: it may fail yet."""
 
     def states() -> list[dict[str, Any]]:
         return list(
@@ -61,17 +62,22 @@ def _wait_for_builds(client: ForgeClient, path: str, number: int) -> str | None:
 
     def ended() -> list[dict[str, Any]] | None:
         found = states()
-        return None if any(one["state"] == "INPROGRESS" for one in found) else found
+        return None if _named(found, "INPROGRESS") else found
 
     done = poll(client, CHECKS_SECONDS, ended, every=5.0)
     found = states() if done is None else done
-    failed = [str(one.get("name") or one["key"]) for one in found if one["state"] in ("FAILED", "STOPPED")]
-    if failed:
+    if failed := _named(found, "FAILED", "STOPPED"):
         raise RequestRefused(
-            f"Pull request {number} was not merged: {', '.join(failed[:5])} did not succeed.",
-            hint="Repair it, or merge without the checks.",
+            f"Pull request {number} was not merged: {failed} did not succeed.", hint="Repair it, or merge without the checks."
         )
-    if done is None:
-        running = ", ".join(str(one.get("name") or one["key"]) for one in found if one["state"] == "INPROGRESS")
-        return f"Bitbucket cannot merge later, and still ran after {CHECKS_SECONDS:.0f} s: {running[:200]}"
-    return None
+    if running := _named(found, "INPROGRESS"):
+        raise RequestRefused(
+            f"Pull request {number} was not merged: {running} still ran after {CHECKS_SECONDS:.0f} s, and Bitbucket cannot merge later.",
+            hint=f"Merge it when the builds have ended, or run this again then. {page}",
+        )
+
+
+def _named(statuses: list[dict[str, Any]], *states: str) -> str:
+    """Return the names of the builds in these states, for people; "" for none."""
+    names = [str(one.get("name") or one["key"]) for one in statuses if one["state"] in states]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

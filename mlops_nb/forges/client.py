@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from mlops_nb.core.formatting import log_line
 from mlops_nb.forges.answers import TITLES, Answer, error_of, limited, wait_asked
 from mlops_nb.forges.base import ForgeError, ForgeKind, ForgeUnreachable, OutcomeUnknown
 
@@ -31,6 +32,7 @@ RETRIES = 4
 MAX_PAGES = 1000
 PER_PAGE = 100
 _RETRIED = (500, 502, 503, 504)
+_REDIRECTED = 0  # our own word for what no forge answers
 
 
 def part(text: str | int) -> str:
@@ -40,7 +42,7 @@ def part(text: str | int) -> str:
 
 
 def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{log_line(line)}\n")
     sys.stderr.flush()
 
 
@@ -228,7 +230,7 @@ class ForgeClient:
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, method: str, url: str, headers: dict[str, str], options: Mapping[str, Any]) -> Answer | OutgoingError:
-        from mlops_nb.outgoing import OutgoingError
+        from mlops_nb.outgoing import OutgoingError, shown
 
         begun = self.clock()
         try:
@@ -236,13 +238,22 @@ class ForgeClient:
         except OutgoingError as error:
             self._patience.spend(max(0.0, self.clock() - begun))
             return error
+        if response.request.method != method:  # 301 and 302 make a GET of a POST, which has done nothing
+            return Answer(_REDIRECTED, {"Location": shown(response.url)}, b"")
         return Answer(response.status_code, response.headers, response.content)
 
     def _checked(self, answer: Answer, what: str) -> Answer:
-        kind = answer.headers.get("Content-Type", "")
-        if "html" in kind:
+        if answer.status == _REDIRECTED:
             raise ForgeUnreachable(
-                f"{self.api_url} answered with a web page when asked to {what}: it is not the API of {TITLES[self.kind]}.",
+                f"{self.api_url} redirects to {answer.headers['Location']} when asked to {what}, where nothing can be written that way.",
+                hint="Use the address that it redirects to: --repo, or MLOPS_NB_FORGE_API_URL.",
+            )
+        kind = answer.headers.get("Content-Type", "")
+        is_page = "html" in kind
+        if is_page or (answer.content.strip() and answer.json_or_none() is None and answer.content.strip() != b"null"):
+            raise ForgeUnreachable(
+                f"{self.api_url} answered with {'a web page' if is_page else 'what is no JSON'} when asked to {what}: "
+                f"it is not the API of {TITLES[self.kind]}.",
                 hint="A proxy or a login page may be in between, or the address is wrong.",
             )
         return answer

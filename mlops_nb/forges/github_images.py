@@ -69,7 +69,8 @@ class ImageBranch:
         if file.mime not in self._limits.asset_mimes:
             raise RequestRefused(
                 f"'{file.name[:200]}' is {file.mime[:80] or 'of no known type'}, and only images are put beside the report on GitHub.",
-                hint=f"It takes {', '.join(sorted(ENDINGS.values()))}.",
+                hint=f"It takes {', '.join(sorted(ENDINGS.values()))}. Other files go to a bucket (s3://, gs://, az://) or "
+                "are artifacts of the job.",
             )
         if len(file.content) > self._limits.asset_bytes:
             raise RequestRefused(

@@ -59,6 +59,8 @@ def headers(token: Token | None) -> Callable[[], Mapping[str, str]]:
     """Return what gives the headers that authenticate with a token."""
     if token is None:
         return dict
+    if token.kind == "gitlab-oauth":
+        return lambda: {"Authorization": f"Bearer {token.secret.reveal()}"}
     name = {"gitlab-job": "JOB-TOKEN", "gitlab-deploy": "Deploy-Token"}.get(token.kind, "PRIVATE-TOKEN")
     return lambda: {name: token.secret.reveal()}
 

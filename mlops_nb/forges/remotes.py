@@ -70,6 +70,8 @@ def parse_remote(text: str) -> Remote | None:
         return None
     host = host if is_web else _SSH_GATES.get(host, host)
     netloc = f"[{host}]" if ":" in host else host
+    if f"https://{netloc}" in PUBLIC_SERVERS.values() and (not is_web or port in (None, 80, 443)):
+        return Remote(server=f"https://{netloc}", path=path)  # they only redirect http, after a token has gone there in the clear
     netloc += f":{port}" if is_web and port else ""
     return Remote(server=f"{parts.scheme if is_web else 'https'}://{netloc}", path=path)
 

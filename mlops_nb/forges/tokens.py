@@ -20,14 +20,15 @@ TokenKind = Literal[
     "gitlab-access",
     "gitlab-job",
     "gitlab-deploy",
+    "gitlab-oauth",
     "bitbucket-access",
     "bitbucket-api",
     "bitbucket-password",
     "unknown",
 ]
 """What was recognised. GitHub: classic, fine-grained, on behalf of a user, installation of an App (also `GITHUB_TOKEN` in
-Actions). GitLab: personal, project or group access token, job token, deploy token. Bitbucket: access token of a repository,
-project or workspace (Bearer), API token with the e-mail address, user name with app password."""
+Actions). GitLab: personal, project or group access token, job token, deploy token, token of OAuth 2.0. Bitbucket: access
+token of a repository, project or workspace (Bearer), API token with the e-mail address, user name with app password."""
 
 ANY_FORGE: Final = ("CML_TOKEN", "CML_DRIVER_TOKEN", "MLOPS_NB_FORGE_TOKEN", "REPO_TOKEN", "repo_token")
 OWN: Final[dict[ForgeKind, tuple[str, ...]]] = {
@@ -130,8 +131,7 @@ def recognised(kind: ForgeKind, text: str, *, source: str, environment: Mapping[
         return Token(_github_kind(text), Secret(text), source=source)
     if kind == "gitlab":
         is_job = source == "CI_JOB_TOKEN" or text.startswith("glcbt-") or text == environment.get("CI_JOB_TOKEN")
-        form: TokenKind = "gitlab-job" if is_job else "gitlab-deploy" if text.startswith("gldt-") else "gitlab-access"
-        return Token(form, Secret(text), source=source)
+        return Token("gitlab-job" if is_job else _gitlab_kind(text), Secret(text), source=source)
     return _bitbucket(text, source, environment)
 
 
@@ -144,6 +144,13 @@ def _github_kind(text: str) -> TokenKind:
         "ghs_": "github-app",
     }
     return next((form for start, form in forms.items() if text.startswith(start)), "unknown")
+
+
+def _gitlab_kind(text: str) -> TokenKind:
+    """Return the kind of a token that is no job's. Tokens of OAuth have no prefix, and 64 hexadecimal digits."""
+    if text.startswith("gldt-"):
+        return "gitlab-deploy"
+    return "gitlab-oauth" if re.fullmatch(r"[0-9a-f]{64}", text) else "gitlab-access"
 
 
 def _bitbucket(text: str, source: str, environment: Mapping[str, str]) -> Token:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlops_nb.core.records import Record
 from mlops_nb.errors import InvalidInput
+from mlops_nb.posting.fallback import SAVED
 from mlops_nb.posting.git import Git, GitError
 
 
@@ -29,7 +30,8 @@ def changed(git: Git, globs: Sequence[str], folder: Path) -> list[bytes]:
 
     Args:
         git: The repository.
-        globs: Files, folders or patterns from `folder`; `*` stops at `/`, `**` does not, `!pattern` takes away. Dotfiles match.
+        globs: Files, folders or patterns from `folder`; `*` stops at `/`, `**` does not, `!pattern` takes away. Dotfiles match;
+            a report that could not be posted (`unposted-report.md`) never does.
         folder: What the patterns start from, usually the working directory.
     """
     listed = git.raw("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
@@ -41,7 +43,12 @@ def changed(git: Git, globs: Sequence[str], folder: Path) -> list[bytes]:
     prefix = b"" if prefix == b"." else prefix + b"/"
     wanted = [_pattern(_normal(glob, git.root, folder), prefix) for glob in globs if not glob.startswith("!")]
     unwanted = [_pattern(_normal(glob[1:], git.root, folder), prefix) for glob in globs if glob.startswith("!")]
-    return [p for p in paths if any(w.fullmatch(p) for w in wanted) and not any(u.fullmatch(p) for u in unwanted)]
+    return [p for p in paths if any(w.fullmatch(p) for w in wanted) and not any(u.fullmatch(p) for u in unwanted) and not _is_left_over(p)]
+
+
+def _is_left_over(path: bytes) -> bool:
+    """Return whether a path is the report that an earlier step of the job could not post: nobody means that by `.`."""
+    return path.rpartition(b"/")[2] == os.fsencode(SAVED)
 
 
 def _normal(glob: str, root: Path, folder: Path) -> str:

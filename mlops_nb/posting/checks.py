@@ -13,7 +13,7 @@ import msgspec
 
 from mlops_nb.config import Project
 from mlops_nb.errors import InvalidInput
-from mlops_nb.forges.base import Annotation, AnnotationLevel, Check, CheckStatus, Conclusion, Forge, ForgeNotFound, PostedCheck
+from mlops_nb.forges.base import Annotation, Check, CheckStatus, Conclusion, Forge, ForgeNotFound, PostedCheck
 from mlops_nb.posting.cutting import cut
 
 log = logging.getLogger("mlops_nb.posting")
@@ -169,6 +169,3 @@ def checked_conclusion(text: str | None) -> Conclusion | None:
 def checked_status(text: str) -> CheckStatus:
     """Return a status as its type."""
     return next(one for one in get_args(CheckStatus) if one == text)
-
-
-LEVELS: tuple[AnnotationLevel, ...] = get_args(AnnotationLevel)

@@ -11,6 +11,7 @@ from mlops_nb.errors import PermissionDenied
 from mlops_nb.forges.base import Comment, Forge, ForgeConflict, ForgeNotFound, ForgeNotSupported, OutcomeUnknown, Target
 from mlops_nb.posting.cutting import cut
 from mlops_nb.posting.marks import Mark, Writer, cml_label, mark_of, marked, unmarked
+from mlops_nb.posting.quick_actions import as_text
 
 log = logging.getLogger("mlops_nb.posting")
 
@@ -143,7 +144,7 @@ def _fitted(forge: Forge, body: str, wanted: Wanted, full: str) -> str:
     mark = Mark(key=wanted.key, writer=wanted.writer, untitled=not wanted.title)
     empty = "" if wanted.mode == "plain" else marked("", mark, forge.kind)
     limit = forge.limits.comment_characters - len(empty)
-    text = unmarked(body)
+    text = as_text(unmarked(body)) if forge.kind == "gitlab" else unmarked(body)
     if len(text) > limit:
         log.warning("The report has %d characters; %s takes %d: its end is cut off.", len(text), forge.kind, limit)
         text = cut(text, limit, f"*The report is longer than a comment may be; its end is cut off here. {full}*".replace(" *", "*"))

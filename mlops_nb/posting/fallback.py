@@ -11,8 +11,9 @@ from mlops_nb.core.records import Record
 from mlops_nb.posting.cutting import cut
 from mlops_nb.posting.marks import unmarked
 
-SUMMARY_BYTES = 1_000_000
-"""GitHub takes 1 MiB from each step."""
+SUMMARY_BYTES = 1 << 20
+"""What GitHub takes from each step; a longer one is not shown at all."""
+_WORTH_BYTES = 1_000
 SAVED = "unposted-report.md"
 
 
@@ -41,18 +42,23 @@ def keep(markdown: str, environment: Mapping[str, str], folder: Path) -> Kept:
     summary = environment.get("GITHUB_STEP_SUMMARY")
     if summary:
         try:
-            return _summarise(Path(summary), unmarked(markdown))
+            kept = _summarise(Path(summary), unmarked(markdown))
         except OSError:
-            return _saved(markdown, folder)
+            kept = None
+        if kept is not None:
+            return kept
     return _saved(markdown, folder)
 
 
-def _summarise(path: Path, markdown: str) -> Kept:
-    room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)
-    # In characters of up to four bytes; a text without such is cut only where it has to be.
-    characters = room if markdown.isascii() else room // 4 if len(markdown.encode()) > room else len(markdown)
-    text = cut(markdown, max(characters, 200), "*The end of the report is cut off here: a summary has 1 MiB.*")
-    with path.open("a", encoding="utf-8") as file:
+def _summarise(path: Path, markdown: str) -> Kept | None:
+    """Append to the summary what fits into it; None: this step has filled it already."""
+    room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0) - len(b"\n\n\n")
+    if room < _WORTH_BYTES:
+        return None
+    # What `cut` puts at the end is in ASCII: it has no more bytes than the characters that it takes the place of.
+    characters = len(markdown.encode("utf-8", "replace")[:room].decode(errors="ignore"))
+    text = cut(markdown, characters, "*The end of the report is cut off here: a summary has 1 MiB.*")
+    with path.open("a", encoding="utf-8", errors="replace") as file:
         file.write(f"\n\n{text}\n")
     return Kept(kind="summary", path=path)
 

@@ -14,7 +14,6 @@ from mlops_nb.errors import InvalidInput, MlopsError, NotFound
 from mlops_nb.forges.base import GitCredentials
 
 SECONDS = 600
-_LOCAL_ONLY = ("rev-parse", "symbolic-ref", "remote", "config", "status", "diff")
 _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 _REF = re.compile(r"(?!.*(?:\.\.|@\{|//|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]+(?<![./])")
 

@@ -48,7 +48,8 @@ def prepare(forge: Forge, folder: Path, *, identity: Identity, fetch_depth: int 
 
 def _ask_us(git: Git, place: str) -> None:
     """Let git ask this program for credentials at a place, and use no header that CI has set for it."""
-    helper = f"!{shlex.join([sys.executable, '-m', 'mlops_nb.cli', 'repo', 'credential'])}"
+    # -P: git runs it in the repository, whose files are no modules of ours.
+    helper = f"!{shlex.join([sys.executable, '-P', '-m', 'mlops_nb.cli', 'repo', 'credential'])}"
     key, header = f"credential.{place}.helper", f"http.{place}/.extraheader"
     git.tries("config", "--local", "--unset-all", key)
     for value in ("", helper):  # the empty one forgets the helpers of the user, which could ask

@@ -57,33 +57,36 @@ class BucketHome:
     URL says `?base=https://…`, the address under which people see the folder.
 
     Args:
-        url: `s3://bucket/folder`, `gs://…` or `az://…`; credentials come from the environment, as those of the clouds' own tools.
+        url: `s3://bucket/folder`, `gs://…`, `az://container/folder` or `abfss://container@account.dfs.core.windows.net/…`;
+            credentials come from the environment, as those of the clouds' own tools.
     """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self.words = f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._scheme = parts.scheme
-        self._folder = f"{parts.netloc}{parts.path}".rstrip("/")
+        self._place = self.words.rstrip("/")
         self._base = dict(parse_qsl(parts.query)).get("base", "").rstrip("/")
 
     def publish(self, files: Sequence[AssetFile]) -> list[str]:
-        import fsspec
+        import fsspec.core
 
         try:
-            system = fsspec.filesystem(self._scheme)
+            system, folder = fsspec.core.url_to_fs(self._place)
         except ImportError as error:
             raise MissingDependencyError(
                 str(error.name or "fsspec"), extra=_BUCKETS[self._scheme], purpose=f"Publishing to {self.words}"
             ) from error
-        return [self._put(system, file) for file in files]
+        except Exception as error:  # each store has errors of its own, also for credentials that are missing
+            raise MlopsError(f"{self.words} cannot be opened: {error}.", hint="Check the bucket and the credentials.") from error
+        return [self._put(system, str(folder), file) for file in files]
 
-    def _put(self, system: Any, file: AssetFile) -> str:
+    def _put(self, system: Any, folder: str, file: AssetFile) -> str:
         name = hashlib.sha256(file.content).hexdigest()[:32] + _suffix(file)
-        path = f"{self._folder}/{name}"
+        path = f"{folder}/{name}"
         try:
             if not system.exists(path):
-                system.pipe_file(path, file.content, **({"ContentType": file.mime} if self._scheme == "s3" else {}))
+                system.pipe_file(path, file.content, **_typed(self._scheme, file.mime))
             return f"{self._base}/{quote(name)}" if self._base else str(system.sign(path, expiration=_SIGNED_FOR))
         except Exception as error:  # each store has errors of its own
             raise MlopsError(
@@ -91,8 +94,20 @@ class BucketHome:
             ) from error
 
 
+def _typed(scheme: str, mime: str) -> dict[str, Any]:
+    """Return what tells a store's file system the media type, without which the forge's proxy shows no image."""
+    kind = _BUCKETS[scheme]
+    if kind == "s3":
+        return {"ContentType": mime}
+    if kind == "gcs":
+        return {"content_type": mime}
+    from azure.storage.blob import ContentSettings
+
+    return {"content_settings": ContentSettings(content_type=mime)}
+
+
 def open_home(forge: Forge, url: str | None = None) -> Home:
-    """Return where files go: the forge, unless the URL is one of an object store.
+    """Return where files go: the forge, unless the URL is one of an object store or `mlflow-artifacts:`, the tracking server.
 
     An HTTP server, such as CML's public one, gets nothing: whoever knows an address there sees the file.
 
@@ -104,9 +119,14 @@ def open_home(forge: Forge, url: str | None = None) -> Home:
         if url:
             log.warning("Nothing is published at %s: images stay with the forge. An own place is s3://, gs:// or az://bucket/folder.", url)
         return ForgeHome(forge)
+    if scheme == "mlflow-artifacts":
+        from mlops_nb.posting.tracking_home import TrackingHome
+
+        return TrackingHome(url, forge.web_url)
     if scheme not in _BUCKETS:
         raise InvalidInput(
-            f"Nothing can be published at '{url}'.", hint="Give s3://, gs:// or az://bucket/folder, or leave it out for the forge."
+            f"Nothing can be published at '{url}'.",
+            hint="Give s3://, gs:// or az://bucket/folder, mlflow-artifacts: for the tracking server, or leave it out for the forge.",
         )
     return BucketHome(url)
 

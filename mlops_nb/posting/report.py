@@ -63,6 +63,8 @@ class Report:
         self._publish, self._publish_url = publish, publish_url
         self._target: Target | None = None
         self._last = ""
+        self._read_at: tuple[int, int, int] | None = None
+        self._shown: list[Path] = []
 
     def place(
         self, forge: Callable[[], tuple[Forge, Context]], writer: Callable[[Context], Writer], job: Callable[[Context], tuple[str, ...]]
@@ -149,17 +151,19 @@ class Report:
         return self._path.parent if os.access(self._path.parent, os.W_OK) else Path.cwd()
 
     def _files(self) -> list[Path]:
-        """Return the report's file and the local images that it shows."""
+        """Return the report's file and the local images that it shows. It is read anew only when it has changed."""
         try:
-            text = self._path.read_text(encoding="utf-8", errors="replace")
+            about = self._path.stat()
+            stamp = (about.st_mtime_ns, about.st_size, about.st_ino)
+            if stamp == self._read_at:
+                return self._shown
+            text = self._path.read_text(encoding="utf-8", errors="replace") if self._publish and about.st_size <= MAX_REPORT else ""
         except OSError:
             return [self._path]
         shown = [one.address for one in images(text) if "://" not in one.address and not one.address.startswith("data:")]
-        return (
-            [self._path, *(self._path.parent / address for address in dict.fromkeys(shown) if "\0" not in address)]
-            if self._publish
-            else [self._path]
-        )
+        self._shown = [self._path, *(self._path.parent / address for address in dict.fromkeys(shown) if "\0" not in address)]
+        self._read_at = stamp
+        return self._shown
 
 
 def _relative(path: Path, root: Path) -> str:

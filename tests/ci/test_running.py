@@ -79,6 +79,15 @@ def test_a_branch_is_judged_by_the_last_run_of_main_and_its_kernel_sees_no_token
     assert TAG_CI_DEFAULT_BRANCH not in stored(repository)[0].tags
 
 
+@pytest.mark.slow
+def test_files_beside_a_notebook_are_its_modules_and_not_ours(repository: Path, ci: Cli) -> None:
+    (repository / "papermill.py").write_text("raise SystemExit('taken from the folder of the notebook')")
+    (repository / "churn.py").write_text("rows = 42")
+    notebook(repository, "import churn\nassert churn.rows == 42")
+    commit(repository)
+    ci("run", "train.ipynb", expect=0)
+
+
 def test_each_way_to_fail_has_its_exit_status_and_the_report_names_the_cell(repository: Path, ci: Cli) -> None:
     notebook(repository, "x = 1", f"raise ValueError('no {TOKEN}')", "never = 1", name="fails.ipynb")
     notebook(repository, "x = 1", "print('so far')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", name="sub/dies.ipynb")

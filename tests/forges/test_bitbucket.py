@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,14 +143,15 @@ def test_a_merge_waits_for_builds_that_run_and_refuses_failed_ones(world: Bitbuc
     assert world.git.resolve("refs/heads/main") == world.first
 
 
-def test_a_merge_that_cannot_wait_any_longer_says_why(world: BitbucketWorld) -> None:
+def test_nothing_is_merged_while_a_build_still_runs_after_two_minutes(world: BitbucketWorld) -> None:
     number = world.open()
     forge = world.forge()
     forge.set_check(Check(name="train", commit=world.head, status="in_progress"))
-    done = forge.merge_pull_request(number)
-    assert done.state == "merged"
-    assert "still ran after 120 s: train" in str(done.reason)
-    assert 100 < world.time.slept < 140
+    with pytest.raises(RequestRefused, match="train still ran after 120 s, and Bitbucket cannot merge later") as caught:
+        forge.merge_pull_request(number)
+    assert "run this again" in str(caught.value.hint) and 100 < world.time.slept < 140
+    assert world.git.resolve("refs/heads/main") == world.first and forge.pull_request(number).open
+    assert forge.merge_pull_request(number, when_checks_pass=False).state == "merged"
 
 
 def test_a_merge_that_takes_long_is_waited_for(world: BitbucketWorld) -> None:
@@ -182,6 +184,12 @@ def test_what_bitbucket_would_not_show_is_not_uploaded(world: BitbucketWorld) ->
     with pytest.raises(ForgeNotSupported, match="image/svg"):
         world.forge().publish([AssetFile(name="a.svg", content=b"<svg/>", mime="image/svg+xml")])
     assert not world.server.downloads
+
+
+def test_a_file_that_is_no_image_is_a_download(world: BitbucketWorld) -> None:
+    table = AssetFile(name="../errors of 2026.CSV", content=b"a,b\n", mime="text/csv")
+    (url,) = world.forge().publish([table])
+    assert re.fullmatch(r".*/downloads/mlops-[0-9a-f]{40}\.csv", url) and world.stored(url) == b"a,b\n"
 
 
 def test_a_pull_request_from_a_fork_is_known_as_one(world: BitbucketWorld) -> None:

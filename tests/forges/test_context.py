@@ -131,6 +131,9 @@ def test_in_a_codespace_git_knows_the_commit(clone: Path) -> None:
     [
         ("https://user:secret@github.com/acme/churn.git", "https://github.com", "acme/churn"),
         ("http://git.acme.org:8080/forge/acme/churn/", "http://git.acme.org:8080", "forge/acme/churn"),
+        ("http://gitlab.com/acme/churn", "https://gitlab.com", "acme/churn"),
+        ("http://github.com:80/acme/churn.git", "https://github.com", "acme/churn"),
+        ("http://github.com:8080/acme/churn.git", "http://github.com:8080", "acme/churn"),
         ("git@github.com:acme/churn.git", "https://github.com", "acme/churn"),
         ("github.com:acme/churn", "https://github.com", "acme/churn"),
         ("ssh://git@git.acme.org:2222/acme/churn.git", "https://git.acme.org", "acme/churn"),

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mlops_nb.forges.base import ForgeUnreachable, OutcomeUnknown, PermissionMissing, RateLimited
+from mlops_nb.forges.base import ForgeUnreachable, OutcomeUnknown, PermissionMissing, RateLimited, Target
 from mlops_nb.forges.client import RETRIES, WAIT_SECONDS, ForgeClient
 from mlops_nb.forges.github import GitHub
 from tests.forges.conftest import Clock
@@ -15,6 +15,7 @@ from tests.forges.github_state import message, rate_limited, secondary_limit
 from tests.forges.server import LoopbackForge, Reply, Request, route
 
 REPO = "/repos/acme/churn"
+PULL = Target("pr", "1")
 
 
 def test_a_read_is_repeated_after_errors_of_the_server(github: GitHub, loopback: LoopbackGitHub, clock: Clock) -> None:
@@ -119,6 +120,19 @@ def test_a_login_page_in_between_is_not_taken_for_an_answer(github: GitHub, loop
     loopback.fail("GET", REPO, how=Reply(b"<html>Sign in</html>", 200, {"Content-Type": "text/html"}))
     with pytest.raises(ForgeUnreachable, match="web page"):
         github.default_branch()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_no_json_is_not_taken_for_an_answer(github: GitHub, loopback: LoopbackGitHub, method: str) -> None:
+    loopback.fail(method, f"{REPO}/issues/*/comments", how=Reply(b"pong", 200, {"Content-Type": "text/plain"}))
+    with pytest.raises(ForgeUnreachable, match="no JSON"):
+        list(github.comments(PULL)) if method == "GET" else github.create_comment(PULL, "report")
+
+
+def test_a_redirect_that_would_make_a_read_of_a_write_is_said(github: GitHub, loopback: LoopbackGitHub) -> None:
+    loopback.fail("POST", f"{REPO}/issues/*/comments", how=Reply(b"", 301, {"Location": f"{loopback.url}{REPO}/issues/1/comments?page=1"}))
+    with pytest.raises(ForgeUnreachable, match=f"redirects to {loopback.url}{REPO}/issues/1/comments when asked to add a comment"):
+        github.create_comment(PULL, "report")
 
 
 class Paging(LoopbackForge):

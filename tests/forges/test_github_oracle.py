@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import githubkit
 import pytest
@@ -12,7 +11,6 @@ from githubkit.exception import RequestFailed
 
 from mlops_nb.forges.base import Annotation, AssetFile, Check, Target, find_own_comment
 from mlops_nb.forges.github import GitHub
-from mlops_nb.forges.summaries import SUMMARY_BYTES, add_job_summary
 from tests.forges.contract import CONTRACTS, OpenApiContract
 from tests.forges.github import LoopbackGitHub
 
@@ -66,16 +64,3 @@ def test_the_contract_is_read_quickly() -> None:
     begun = time.process_time()
     OpenApiContract(CONTRACTS / "github.json")
     assert time.process_time() - begun < 2
-
-
-def test_what_the_summary_of_a_job_cannot_hold_is_cut_at_the_end_of_a_line(tmp_path: Path) -> None:
-    place = tmp_path / "summary.md"
-    environment = {"GITHUB_STEP_SUMMARY": str(place)}
-    assert add_job_summary({}, "nowhere") is None
-    assert add_job_summary(environment, "first ✓") == place
-    add_job_summary(environment, "second")
-    assert place.read_text() == "first ✓\nsecond\n"
-    add_job_summary(environment, "a line ✓\n" * 200_000)
-    text = place.read_bytes().decode()
-    assert len(text.encode()) <= SUMMARY_BYTES
-    assert text.endswith("a line ✓\n\n\n*(Cut: a job's summary holds 1 MiB.)*\n")

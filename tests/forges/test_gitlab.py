@@ -54,6 +54,15 @@ def test_a_job_token_reads_and_is_told_what_it_may_not_do(world: GitLabWorld) ->
     assert "PRIVATE-TOKEN" not in world.server.seen[-1].headers
 
 
+def test_a_token_of_oauth_goes_as_bearer(world: GitLabWorld) -> None:
+    token = "0a" * 32
+    world.server.accounts[token] = Account("ada")
+    forge = connect(world.context(), find_token("gitlab", {"GITLAB_TOKEN": token}))
+    assert forge.whoami() == "ada" and forge.git_credentials().username == "oauth2"
+    asked = world.server.seen[-1].headers
+    assert asked["Authorization"] == f"Bearer {token}" and "PRIVATE-TOKEN" not in asked
+
+
 def test_who_may_not_push_to_the_target_is_told_so(world: GitLabWorld) -> None:
     number = world.open()
     world.server.accounts[GOOD] = Account("ci-bot", role="reporter")

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mlops_nb.cli.places import open_forge
+from mlops_nb.forges.github import GitHub
+from mlops_nb.forges.gitlab import GitLab
+from mlops_nb.posting.fallback import SUMMARY_BYTES, keep
 from mlops_nb.posting.marks import Mark, Writer, cml_label, mark_of, marked, unmarked
 from tests.forges.github import LoopbackGitHub
 from tests.forges.server import Reply
@@ -148,6 +152,7 @@ def test_new_and_unmarked_comments_are_not_updated(hub: LoopbackGitHub, work: Pa
     assert len(bodies(hub, number)) == 4
     assert [one["body"] for one in hub.comments_of(number)][-1] == "text"
     assert step("comment", "update", "report.md", "--rm-watermark").exit_code == 2
+    assert step("comment", "create", "report.md", "--rm-watermark", "--watch").exit_code == 2
 
 
 def test_a_report_that_is_too_long_is_cut_where_nothing_is_open(hub: LoopbackGitHub, work: Path, step_at: StepAt) -> None:
@@ -174,6 +179,17 @@ def test_without_permission_the_report_is_in_the_jobs_summary(hub: LoopbackGitHu
     assert without("comment", "create", "report.md").exit_code == 3
     assert (work / "unposted-report.md").read_text() == "# For the summary"
     assert without("comment", "create", "report.md", "--exit-zero").exit_code == 0
+
+
+@pytest.mark.parametrize("line", ["a line\n", "a line ✓\n", "😀😀\n"])
+def test_a_summary_is_filled_up_to_what_github_shows_and_not_beyond(line: str, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_bytes(b"of an earlier command\n")
+    assert keep(line * 200_000, {"GITHUB_STEP_SUMMARY": str(summary)}, tmp_path).kind == "summary"
+    size = summary.stat().st_size
+    assert SUMMARY_BYTES - 1_000 < size <= SUMMARY_BYTES and summary.read_text().endswith("a summary has 1 MiB.*\n\n")
+    assert keep("one more", {"GITHUB_STEP_SUMMARY": str(summary)}, tmp_path).path == tmp_path / "unposted-report.md"
+    assert summary.stat().st_size == size
 
 
 @pytest.mark.parametrize(
@@ -233,3 +249,24 @@ def test_a_report_that_is_not_there_is_said_and_nothing_is_posted(hub: LoopbackG
     result = step_at()("comment", "create", "missing.md")
     assert result.exit_code == 1 and "missing.md" in str(result.exception)
     assert not [one for one in hub.seen if one.method != "GET"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "repo", "source"),
+    [
+        ({"GITHUB_TOKEN": "ghs_of_the_job"}, "https://github.com/a/b", "GITHUB_TOKEN"),
+        ({"GITHUB_TOKEN": "ghs_of_the_job"}, "https://github.acme.org/a/b", None),
+        ({"GITHUB_TOKEN": "ghp_made_for_it"}, "https://github.acme.org/a/b", "GITHUB_TOKEN"),
+        ({"GITHUB_TOKEN": "ghs_of_the_job", "REPO_TOKEN": "ghp_x"}, "https://github.acme.org/a/b", "REPO_TOKEN"),
+        ({"CI_JOB_TOKEN": "of-the-job"}, "https://gitlab.com/a/b", "CI_JOB_TOKEN"),
+        ({"CI_JOB_TOKEN": "of-the-job"}, "https://gitlab.acme.org/a/b", None),
+    ],
+)
+def test_the_token_of_the_job_goes_only_to_the_server_that_made_it(
+    variables: dict[str, str], repo: str, source: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = {"GITHUB_SERVER_URL": "https://github.com", "CI_SERVER_URL": "https://gitlab.com"}
+    for name, value in (servers | variables).items():
+        monkeypatch.setenv(name, value)
+    forge, _ = open_forge(None, repo, None)
+    assert isinstance(forge, GitHub | GitLab) and forge.client.source == source

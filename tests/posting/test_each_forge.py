@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,23 @@ def test_one_comment_among_those_of_others(world: World, kind: str) -> None:
     found = list(forge.comments(target))
     ours = [unmarked(one.body).strip() for one in found if "mlops-nb:report" in one.body]
     assert ours == ["# Report 2"] and len(found) == others + 1
+
+
+def test_no_line_of_a_report_is_an_action_of_gitlab(world: World) -> None:
+    forge, number = world.forge(), world.open()
+    report = (
+        "/close\n/merge\r\n/label ~x\n/tmp/plots is a folder\n see /close\n```\n/reopen\n```\n~~~\n/approve\n~~~\n```python\n/lock\n"
+        "```\n````\n/ready\n````\n```\n/title unclosed\n"
+    )
+    done = post(forge, Target("pr", str(number)), report, Wanted(key="k", writer=Writer()))
+    shown = unmarked(done.comment.body).strip()
+    if world.kind != "gitlab":
+        assert shown == report.strip()
+        return
+    ignored = re.sub(r"^```.+?\n```$", "", shown.replace("\r\n", "\n"), flags=re.DOTALL | re.MULTILINE)  # as GitLab does
+    assert re.findall(r"^/[a-z]+(?=\s|$)", ignored, re.MULTILINE) == []
+    assert "\n/reopen" in shown and "\n/lock" in shown and "\n/tmp/plots" in shown
+    assert re.sub(r"(?m)^\\/", "/", shown) == report.strip()
 
 
 def test_images_have_a_home_and_are_the_same_there(world: World, tmp_path: Path) -> None:

@@ -79,6 +79,15 @@ def test_nothing_to_commit_is_said_and_no_failure(hub: LoopbackGitHub, work: Pat
     assert branches(hub) == {"main"} and not hub.pulls
 
 
+def test_a_report_that_could_not_be_posted_is_not_part_of_the_pull_request(hub: LoopbackGitHub, work: Path, step_at: StepAt) -> None:
+    (work / "unposted-report.md").write_text("not posted")
+    (work / "out").mkdir()
+    (work / "out" / "unposted-report.md").write_text("nor this")
+    (work / "a.json").write_text("1")
+    step_at().url("pr", "create", ".")
+    assert [name for name in files(hub, made(hub)) if name.endswith(("unposted-report.md", "a.json"))] == ["a.json"]
+
+
 def test_run_again_it_keeps_one_branch_and_one_pull_request(hub: LoopbackGitHub, work: Path, step_at: StepAt) -> None:
     step = step_at()
     for content in ("1", "1", "2"):
@@ -186,6 +195,22 @@ def test_prepare_lets_git_push_in_the_job_and_stores_no_token(hub: LoopbackGitHu
         ["git", "push", "-q", "origin", "pushed"], cwd=work, env={**os.environ, **step.environment}, check=True, capture_output=True
     )
     assert hub.git.git("log", "-1", "--format=%an", "pushed") == "Robo"
+
+
+def test_the_helper_that_git_asks_imports_nothing_from_the_repository(
+    hub: LoopbackGitHub, work: Path, step_at: StepAt, tmp_path: Path
+) -> None:
+    root = Path(__file__).parent.parent.parent
+    step = step_at(PYTHONPATH=f"{root}:{root / 'server_ext'}")
+    git(work, "remote", "set-url", "origin", f"{hub.origin}/acme/churn.git")
+    assert step("repo", "prepare", "--log=error").exit_code == 0
+    for name in ("click", "msgspec", "requests"):
+        (work / f"{name}.py").write_text(f"open({str(tmp_path / 'stolen')!r}, 'w').write(str(__import__('os').environ))")
+    asked = f"protocol=http\nhost={hub.origin.removeprefix('http://')}\n\n"
+    done = subprocess.run(
+        ["git", "credential", "fill"], cwd=work, env={**os.environ, **step.environment}, input=asked, capture_output=True, text=True
+    )
+    assert "password=ghs_workflow" in done.stdout and not (tmp_path / "stolen").exists()
 
 
 def test_merging_as_asked(hub: LoopbackGitHub, work: Path, step_at: StepAt) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mlops_nb.posting.marks import unmarked
@@ -98,6 +99,16 @@ def test_it_waits_for_a_report_that_is_not_there_yet(watch: Watch) -> None:
     until(lambda: process.poll() is None and Path(f"/proc/{process.pid}/stat").exists())
     watch.report.write_text("late")
     until(lambda: watch.shown() == ["late"])
+
+
+def test_a_long_report_that_does_not_change_costs_next_to_nothing(watch: Watch) -> None:
+    watch.report.write_text("\n\n".join(f"![p](plots/{n}.png) *a* `b`\n\n| a | b |\n|---|---|\n| 1 | {n} |" for n in range(600)))
+    process = psutil.Process(watch.start("--log=error").pid)
+    until(lambda: len(watch.shown()) == 1)
+    begun, used = time.monotonic(), process.cpu_times()
+    until(lambda: time.monotonic() - begun > 3)
+    now = process.cpu_times()
+    assert now.user + now.system - used.user - used.system < 0.75
 
 
 def test_it_ends_with_the_job_that_left_it_behind_and_posts_what_is_left(watch: Watch) -> None:

@@ -136,13 +136,33 @@ def test_ways_of_writing(
     assert {name: found[name] for name in expected} == expected and found["markdown_file"] == Path("r.md")
 
 
-def test_common_options_may_stand_before_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = given(
-        ("comment", "create"), "--repo=https://x.org/a/b", "--driver", "github", "comment", "create", "r.md", monkeypatch=monkeypatch
-    )
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--repo=https://x.org/a/b", "--driver", "github", "comment", "create"],
+        ["comment", "--repo=https://x.org/a/b", "--driver", "github", "create"],
+        ["--repo", "https://y.org/a/b", "comment", "--repo", "https://x.org/a/b", "create", "--driver=github"],
+    ],
+)
+def test_common_options_may_stand_before_each_word_of_the_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = given(("comment", "create"), *words, "r.md", monkeypatch=monkeypatch)
     assert (found["repo"], found["driver"]) == ("https://x.org/a/b", "github")
 
 
 def test_pr_alone_is_pr_create(monkeypatch: pytest.MonkeyPatch) -> None:
     found = given(("pr", "create"), "pr", "--md", "--auto-merge", "a b.json", "*.md", monkeypatch=monkeypatch)
     assert found["globs"] == ("a b.json", "*.md") and found["md"] is True and found["merge"] is True
+
+
+@pytest.mark.parametrize(
+    "words", [["pr", "--token", "create", "--log=warn", "."], ["pr", "--token", "create", "--log=warn", "create", "."]]
+)
+def test_common_options_after_pr_are_not_taken_for_files(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = given(("pr", "create"), *words, monkeypatch=monkeypatch)
+    assert (found["globs"], found["driver_token"]) == ((".",), "create")
+
+
+@pytest.mark.parametrize("group", ["asset", "check", "comment", "pr", "repo", "tensorboard", "workflow"])
+def test_groups_take_the_common_options_and_do_not_list_them(group: str) -> None:
+    given_twice = CliRunner().invoke(commands, [group, "--driver=github", "--driver-token", "x", "--help"])
+    assert given_twice.exit_code == 0 and "--driver" not in given_twice.stdout and "Commands:" in given_twice.stdout
