@@ -164,7 +164,8 @@ def find_pull_request(forge: Forge, context: Context) -> PullRequest | None:
     if context.tag is not None:
         return None
     if context.commit is not None:
-        found = forge.pull_requests_of(context.commit)
+        # A fork can have the commit of a pull request of this repository, and a branch of its name.
+        found = [one for one in forge.pull_requests_of(context.commit) if one.from_fork or not context.from_fork]
         # Another branch's pull request may hold our commit as an older one, and is not ours.
         ours = [one for one in found if one.source == context.branch] or [
             one for one in found if one.commit == context.commit or context.branch is None

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from mlops_nb.core.cutting import cut
+
 SUMMARY_BYTES: Final = 1 << 20
 """What GitHub takes for one step; a longer one is not shown at all."""
-_CUT: Final = "\n\n*(Cut: a job's summary holds 1 MiB.)*\n"
+_CUT: Final = "*The end of the report is cut off here: a job's summary holds 1 MiB.*"
 
 
 def add_job_summary(environment: Mapping[str, str], markdown: str) -> Path | None:
@@ -24,13 +26,11 @@ def add_job_summary(environment: Mapping[str, str], markdown: str) -> Path | Non
     if not place:
         return None
     path = Path(place)
-    there = path.stat().st_size if path.exists() else 0
-    text = f"{markdown}\n".encode("utf-8", "replace")
-    room = SUMMARY_BYTES - there
+    room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0) - len(_CUT) - 8
+    text = markdown.encode("utf-8", "replace")
     if len(text) > room:
-        kept = text[: max(0, room - len(_CUT))]
-        text = kept[: kept.rfind(b"\n") + 1] + _CUT.encode() if room > len(_CUT) else b""
+        text = cut(markdown, len(text[: max(room, 0)].decode(errors="ignore")), _CUT).encode("utf-8", "replace") if room > 0 else b""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     with os.fdopen(descriptor, "ab") as file:
-        file.write(text)
+        file.write(text.rstrip(b"\n") + b"\n" if text else b"")
     return path

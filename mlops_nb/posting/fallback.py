@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from mlops_nb.core.records import Record
-from mlops_nb.posting.cutting import cut
+from mlops_nb.forges.summaries import add_job_summary
 from mlops_nb.posting.marks import unmarked
 
-SUMMARY_BYTES = 1_000_000
-"""GitHub takes 1 MiB from each step."""
 SAVED = "unposted-report.md"
 
 
@@ -38,23 +36,11 @@ def keep(markdown: str, environment: Mapping[str, str], folder: Path) -> Kept:
     Raises:
         OSError: If the folder cannot be written either.
     """
-    summary = environment.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        try:
-            return _summarise(Path(summary), unmarked(markdown))
-        except OSError:
-            return _saved(markdown, folder)
-    return _saved(markdown, folder)
-
-
-def _summarise(path: Path, markdown: str) -> Kept:
-    room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)
-    # In characters of up to four bytes; a text without such is cut only where it has to be.
-    characters = room if markdown.isascii() else room // 4 if len(markdown.encode()) > room else len(markdown)
-    text = cut(markdown, max(characters, 200), "*The end of the report is cut off here: a summary has 1 MiB.*")
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"\n\n{text}\n")
-    return Kept(kind="summary", path=path)
+    try:
+        path = add_job_summary(environment, f"\n\n{unmarked(markdown)}")
+    except OSError:
+        path = None
+    return _saved(markdown, folder) if path is None else Kept(kind="summary", path=path)
 
 
 def _saved(markdown: str, folder: Path) -> Kept:

@@ -78,4 +78,4 @@ def test_what_the_summary_of_a_job_cannot_hold_is_cut_at_the_end_of_a_line(tmp_p
     add_job_summary(environment, "a line ✓\n" * 200_000)
     text = place.read_bytes().decode()
     assert len(text.encode()) <= SUMMARY_BYTES
-    assert text.endswith("a line ✓\n\n\n*(Cut: a job's summary holds 1 MiB.)*\n")
+    assert text.endswith("a line ✓\n\n*The end of the report is cut off here: a job's summary holds 1 MiB.*\n")

@@ -121,6 +121,17 @@ class PageFlavor(Flavor, frozen=True, kw_only=True):
         return f"<b>{text}</b>"
 
 
+class PlainFlavor(Flavor, frozen=True, kw_only=True):
+    """Texts for places that show them as they are, such as the title of a check."""
+
+    def code(self, text: str, limit: int = 80) -> str:
+        return one_line(text, limit) or "–"
+
+    def strong(self, text: str) -> str:
+        return text
+
+
+PLAIN = PlainFlavor(name="plain", characters=2**40, bytes=2**40)
 PAGE = PageFlavor(name="page", characters=2**40, bytes=2**40)
 
 

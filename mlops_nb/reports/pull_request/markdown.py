@@ -11,7 +11,7 @@ from mlops_nb.reports.pull_request import wording
 from mlops_nb.reports.pull_request.budget import VERDICT, Group, Item, Section, fit
 from mlops_nb.reports.pull_request.data import Notebook, PullRequestReport
 from mlops_nb.reports.pull_request.flavors import GITHUB, Flavor, is_address
-from mlops_nb.reports.pull_request.outline import sections_of
+from mlops_nb.reports.pull_request.outline import above_the_fold, sections_of
 
 
 def to_markdown(report: PullRequestReport, flavor: Flavor = GITHUB, *, hosts: Sequence[str] | None = None) -> str:
@@ -61,10 +61,14 @@ def _overview(ordered: Sequence[Notebook], flavor: Flavor) -> Section:
 
 
 def _overview_row(notebook: Notebook, flavor: Flavor) -> str:
-    verdict = wording.headline(notebook, flavor)
-    return (
-        f"| {flavor.code(notebook.key)} | {wording.SIGNS[wording.tone_of(notebook)]} {verdict} | {flavor.prose(notebook.headline, 120)} |"
-    )
+    verdict = f"{wording.SIGNS[wording.tone_of(notebook)]} {wording.headline(notebook, flavor)}"
+    return f"| {flavor.code(notebook.key)} | {verdict} | {flavor.prose(notebook.headline, 120) or _deciding(notebook, flavor)} |"
+
+
+def _deciding(notebook: Notebook, flavor: Flavor) -> str:
+    """Return the first metric that differs, with its difference."""
+    found = next((metric for metric in above_the_fold(notebook) if metric.difference), None)
+    return "" if found is None else f"{flavor.code(found.key, 40)} {wording.difference(found)}"
 
 
 def footer(report: PullRequestReport, flavor: Flavor, hosts: Sequence[str] | None) -> str:
