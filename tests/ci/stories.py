@@ -108,16 +108,21 @@ class Story(ABC):
         """Return what the CI says in a job of a stage."""
 
     def environment(self, workspace: Path, stage: int) -> dict[str, str]:
+        """Return the whole environment of a job, before its secrets."""
+        return self.environment_of_people() | {"CI": "true"} | self.variables(workspace, stage)
+
+    def environment_of_people(self) -> dict[str, str]:
+        """Return the environment of somebody at a machine of their own."""
         plain = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
         path = os.pathsep.join([str(ROOT), str(ROOT / "server_ext")])
         places = {"HOME": str(self.folder / "home"), "PYTHONPATH": path, "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime")}
-        return plain | places | {"CI": "true"} | self.variables(workspace, stage)
+        return plain | places
 
     # The two stages
 
     def run(self, *, expect: int = 0, arguments: Sequence[str] = RUN) -> Done:
         """Do stage one in a fresh checkout, and keep what it leaves."""
-        workspace = self._fresh("workspace")
+        workspace = self.fresh("workspace")
         self.check_out(workspace)
         done = self._command(workspace, self.environment(workspace, 1), "ci", "run", *arguments)
         assert done.returncode == expect, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -127,7 +132,7 @@ class Story(ABC):
 
     def post(self, *, token: str = GOOD, expect: int = 0, arguments: Sequence[str] = (), **variables: str) -> Done:
         """Do stage two in an empty folder, with what stage one left and the token."""
-        workspace = self._fresh("trusted")
+        workspace = self.fresh("trusted")
         if self.report.exists():
             shutil.copytree(self.report, workspace / FOLDER, symlinks=True)
         environment = self.environment(workspace, 2) | {"MLOPS_NB_FORGE_TOKEN": token} | variables
@@ -136,7 +141,8 @@ class Story(ABC):
         assert token not in done.stdout + done.stderr
         return done
 
-    def _fresh(self, name: str) -> Path:
+    def fresh(self, name: str) -> Path:
+        """Return an empty folder."""
         folder = self.folder / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

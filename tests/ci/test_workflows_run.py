@@ -1,0 +1,109 @@
+"""What `mlops-nb ci init` writes, run for real: GitHub's steps by `act`, GitLab's jobs by `gitlab-ci-local`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mlops_nb.ci.workflows import FOLDER
+from tests.ci.stories import GitHubStory, ipynb, train
+from tests.forges.worlds import GOOD
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A folder for PATH with `mlops-nb` as it is after installation, and nothing else."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "mlops-nb"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mlops_nb.cli "$@"\n')
+    program.chmod(program.stat().st_mode | stat.S_IEXEC)
+    return folder
+
+
+@pytest.fixture
+def github(tmp_path: Path) -> Iterator[GitHubStory]:
+    story = GitHubStory(tmp_path)
+    yield story
+    story.world.server.close()
+
+
+def init(folder: Path, environment: dict[str, str], *arguments: str) -> None:
+    command = [sys.executable, "-m", "mlops_nb.cli", "ci", "init", *arguments]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+
+
+# What needs the network, and what does the same here.
+STAND_INS = {
+    "actions/checkout": 'cp -a "$CHECKED_OUT/." .',
+    "actions/setup-python": "python --version",
+    "actions/upload-artifact": f'cp -r {FOLDER} "$KEPT"',
+    "actions/download-artifact": f'cp -r "$KEPT/{FOLDER}" .',
+}
+
+
+def without_network(path: Path) -> None:
+    """Replace the actions of a workflow, which would have to be fetched, and take away what installs. Nothing else is touched."""
+    document: dict[Any, Any] = yaml.safe_load(path.read_text())
+    for job in document["jobs"].values():
+        job["steps"] = [step for step in job["steps"] if step["name"] != "Install"]
+        for step in job["steps"]:
+            if "uses" in step:
+                step["run"] = STAND_INS[step.pop("uses").partition("@")[0]]
+                step.pop("with", None)
+    document["on"] = document.pop(True)  # YAML reads the key `on` as true
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def act(story: GitHubStory, stage: int, workflow: Path, folder: Path, tools: Path, *secrets: str) -> subprocess.CompletedProcess[str]:
+    """Run a workflow's job on this machine, as the runner of the loopback forge would."""
+    variables = story.environment(folder, stage)
+    home, kept = story.folder / "act", story.folder / "kept"
+    home.mkdir(exist_ok=True)
+    kept.mkdir(exist_ok=True)
+    given = {"PATH": f"{tools}:{BIN}:{os.environ['PATH']}", "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    job = {name: variables[name] for name in ("PYTHONPATH", "JUPYTER_RUNTIME_DIR", "HOME")}
+    # act speaks of github.com by itself.
+    job |= {name: variables[name] for name in ("GITHUB_API_URL", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")}
+    job |= {"PATH": given["PATH"], "CHECKED_OUT": str(folder), "KEPT": str(kept)}
+    event = {1: "pull_request", 2: "workflow_run"}[stage]
+    command = [str(BIN / "act"), event, "-W", str(workflow), "-P", "ubuntu-latest=-self-hosted", "--pull=false"]
+    command += ["--eventpath", variables["GITHUB_EVENT_PATH"], *(f"--env={name}={value}" for name, value in job.items())]
+    command += [f"--secret={secret}" for secret in secrets]
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.slow
+def test_both_stages_of_githubs_workflow_run_under_act(github: GitHubStory, tools: Path) -> None:
+    story = github
+    init(story.clone, story.environment_of_people(), "--github", "train.ipynb")
+    better = story.push("change", {"train.ipynb": ipynb(train(0.93, plot=False))}, "Better, with a workflow")
+    workspace = story.fresh("workspace")
+    story.check_out(workspace)
+    workflows = story.folder / "workflows"
+    shutil.copytree(workspace / ".github" / "workflows", workflows)
+    for path in workflows.iterdir():
+        without_network(path)
+    done = act(story, 1, workflows / "notebooks.yml", workspace, tools)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
+    assert "train.ipynb · improves" in done.stdout
+    assert {"report.md", "report.json", "report.html"} <= {path.name for path in (story.folder / "kept" / FOLDER).iterdir()}
+
+    # Stage two has what stage one kept, and nothing of the repository.
+    trusted = story.fresh("trusted")
+    subprocess.run(["git", "init", "--quiet"], cwd=trusted, check=True)
+    done = act(story, 2, workflows / "notebook-report.yml", trusted, tools, f"GITHUB_TOKEN={GOOD}")
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
+    assert GOOD not in done.stdout + done.stderr
+    assert "Improves on main" in story.first_line() and story.check(better) == "success"
