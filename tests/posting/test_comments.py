@@ -182,6 +182,7 @@ def test_without_permission_the_report_is_in_the_jobs_summary(hub: LoopbackGitHu
 )
 def test_targets_that_are_named(hub: LoopbackGitHub, work: Path, step_at: StepAt, target: str, path: str) -> None:
     sha = hub.git.resolve("main") or ""
+    assert hub.number() == 1  # of an issue
     (work / "report.md").write_text("text")
     result = step_at()("comment", "create", "--target", target.format(sha=sha), "report.md")
     assert hub.calls("POST", "*" + path.format(sha=sha)), result.output
