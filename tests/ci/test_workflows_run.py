@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from mlops_nb.ci.workflows import FOLDER
-from tests.ci.stories import GitHubStory, ipynb, train
+from tests.ci.stories import GitHubStory, GitLabStory, ipynb, train
 from tests.forges.worlds import GOOD
 
 BIN = Path(sys.executable).parent
@@ -107,3 +107,60 @@ def test_both_stages_of_githubs_workflow_run_under_act(github: GitHubStory, tool
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
     assert GOOD not in done.stdout + done.stderr
     assert "Improves on main" in story.first_line() and story.check(better) == "success"
+
+
+def gitlab_ci_local() -> list[str]:
+    """Return the command of gitlab-ci-local, or skip and say why."""
+    if shutil.which("rsync") is None:
+        pytest.skip("gitlab-ci-local copies artifacts with rsync, which is not installed")
+    if found := shutil.which("gitlab-ci-local"):
+        return [found]
+    command = ["npx", "--yes", "gitlab-ci-local@4.56.2"]
+    try:
+        asked = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=600, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"npx does not give gitlab-ci-local: {error}")
+    if asked.returncode:
+        pytest.skip(f"npx does not give gitlab-ci-local: {asked.stderr[-300:]}")
+    return command
+
+
+@pytest.mark.slow
+def test_both_jobs_of_gitlabs_file_run_under_gitlab_ci_local(tmp_path: Path, tools: Path) -> None:
+    command = gitlab_ci_local()
+    story = GitLabStory(tmp_path)
+    try:
+        init(story.clone, story.environment_of_people(), "--gitlab", "train.ipynb")
+        include = "include:\n  - local: .gitlab/notebooks.yml\n"
+        better = story.push("change", {"train.ipynb": ipynb(train(0.93, plot=False)), ".gitlab-ci.yml": include}, "Better")
+        workspace = story.fresh("workspace")
+        story.check_out(workspace)
+        file = workspace / ".gitlab" / "notebooks.yml"
+        document = yaml.safe_load(file.read_text())
+        for job in document.values():
+            # No network: what installs is left out, nothing else.
+            job["script"] = [line for line in job["script"] if "pip install" not in line]
+            assert len(job["script"]) == 1
+        file.write_text(yaml.safe_dump(document, sort_keys=False))
+        environment = {"PATH": f"{tools}:{BIN}:{os.environ['PATH']}", "HOME": str(tmp_path / "home")}
+        given = story.environment(workspace, 1)
+        people = story.environment_of_people()
+        given = {name: value for name, value in given.items() if name.startswith(("CI_", "GITLAB_CI", "JUPYTER_", "PYTHONPATH"))}
+        given.pop("CI_PROJECT_DIR")
+        given |= {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "1", "CI_PROJECT_ID": "1"}
+        variables = [f"--variable={name}={value}" for name, value in given.items() if name not in people or name == "PYTHONPATH"]
+        variables += [f"--variable=JUPYTER_RUNTIME_DIR={people['JUPYTER_RUNTIME_DIR']}", f"--variable=MLOPS_NB_FORGE_TOKEN={GOOD}"]
+        done = subprocess.run(
+            [*command, "--force-shell-executor", "--no-color", *variables],
+            cwd=workspace,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
+        assert "train.ipynb · improves" in done.stdout + done.stderr
+        assert "Improves on main" in story.first_line() and story.check(better) == "success"
+    finally:
+        story.world.server.close()

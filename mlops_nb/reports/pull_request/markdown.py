@@ -55,14 +55,17 @@ def title_parts(report: PullRequestReport, notebook: Notebook | None, flavor: Fl
 
 
 def _overview(ordered: Sequence[Notebook], flavor: Flavor) -> Section:
-    rows = [partial(_overview_row, each, flavor) for each in ordered]
+    deciding = [flavor.prose(each.headline, 120) or _deciding(each, flavor) for each in ordered]
+    is_told = any(deciding)
+    rows = [partial(_overview_row, each, said if is_told else None, flavor) for each, said in zip(ordered, deciding, strict=True)]
     items = [Item(render=row, rank=VERDICT, weight=len(rows) - place) for place, row in enumerate(rows)]
-    return Section(items=items, noun="notebooks", head="| notebook | verdict | |\n|:--|:--|:--|")
+    head = "| notebook | verdict | Δ |\n|:--|:--|:--|" if is_told else "| notebook | verdict |\n|:--|:--|"
+    return Section(items=items, noun="notebooks", head=head)
 
 
-def _overview_row(notebook: Notebook, flavor: Flavor) -> str:
+def _overview_row(notebook: Notebook, deciding: str | None, flavor: Flavor) -> str:
     verdict = f"{wording.SIGNS[wording.tone_of(notebook)]} {wording.headline(notebook, flavor)}"
-    return f"| {flavor.code(notebook.key)} | {verdict} | {flavor.prose(notebook.headline, 120) or _deciding(notebook, flavor)} |"
+    return f"| {flavor.code(notebook.key)} | {verdict} |{'' if deciding is None else f' {deciding} |'}"
 
 
 def _deciding(notebook: Notebook, flavor: Flavor) -> str:
