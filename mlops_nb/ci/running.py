@@ -129,7 +129,9 @@ class _CiJob:
 
     def run(self) -> CiResult:
         """Do it."""
-        store = None if self.target.is_empty else sessions.current.fresh_store()
+        store = sessions.current.store() if self.target.is_empty else sessions.current.fresh_store()
+        # What the end needs is loaded now: a CI that stops a job gives it seconds.
+        executed.runs_of(store, "")
         parts = [self._part(path, store) for path in self.settings.notebooks]
         if names := asked_for(os.environ, self.settings.pass_env):
             self.progress.say(f"The notebooks get these variables besides the harmless ones: {', '.join(names)}")
@@ -154,7 +156,7 @@ class _CiJob:
             problems=tuple(self.problems),
         )
 
-    def _part(self, path: Path, store: TrackingStore | None) -> _Part:
+    def _part(self, path: Path, store: TrackingStore) -> _Part:
         name = next(iter(notebook_tags(path, self.project).values()))
         output = self.settings.output_dir / (name if not Path(name).is_absolute() else path.name)
         choice = self.settings.choice
