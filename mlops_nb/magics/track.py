@@ -153,7 +153,7 @@ class TrackMagics(ReadingVerbs, Magics):
     @no_var_expand
     @line_magic
     def mlops(self, line: str) -> Any:
-        """Everything under one name: `%mlops track ...`, `%mlops compare ...`, `%mlops report ...`, `%mlops serve ...`; `%mlops doctor` checks."""
+        """Everything under one name: `%mlops track|compare|report|serve ...`; `%mlops doctor` checks."""
         verb, _, rest = line.strip().partition(" ")
         if verb in ("track", "compare", "report"):
             return self.shell.run_line_magic(verb, rest)
