@@ -174,7 +174,8 @@ class ForgeClient:
         ours, theirs = urlsplit(url), urlsplit(following)
         if (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc) and following.startswith(f"{self.api_url}/"):
             return following
-        return urlunsplit(ours._replace(query=theirs.query))
+        query = {**dict(parse_qsl(ours.query, keep_blank_values=True)), **dict(parse_qsl(theirs.query, keep_blank_values=True))}
+        return urlunsplit(ours._replace(query=urlencode(query)))
 
     def _url(self, path: str) -> str:
         """Return a path below the API as a URL; a whole URL on the same server stays as it is."""

@@ -178,14 +178,13 @@ def test_without_permission_the_report_is_in_the_jobs_summary(hub: LoopbackGitHu
 
 @pytest.mark.parametrize(
     ("target", "path"),
-    [("issue/1", "/issues/1/comments"), ("commit", "/commits/{sha}/comments"), ("commit/{sha}", "/commits/{sha}/comments")],
+    [("issue/{issue}", "/issues/{issue}/comments"), ("commit", "/commits/{sha}/comments"), ("commit/{sha}", "/commits/{sha}/comments")],
 )
 def test_targets_that_are_named(hub: LoopbackGitHub, work: Path, step_at: StepAt, target: str, path: str) -> None:
-    sha = hub.git.resolve("main") or ""
-    assert hub.number() == 1  # of an issue
+    sha, issue = hub.git.resolve("main") or "", str(hub.open_pull("topic").number)
     (work / "report.md").write_text("text")
-    result = step_at()("comment", "create", "--target", target.format(sha=sha), "report.md")
-    assert hub.calls("POST", "*" + path.format(sha=sha)), result.output
+    result = step_at()("comment", "create", "--target", target.format(sha=sha, issue=issue), "report.md")
+    assert result.exit_code == 0 and hub.calls("POST", f"*{path.format(sha=sha, issue=issue)}"), (result.output, result.exception)
 
 
 def test_a_push_comments_on_the_pull_request_whose_branch_it_is(hub: LoopbackGitHub, work: Path, step_at: StepAt) -> None:
