@@ -76,6 +76,8 @@ def post_ci_report(
     """
     try:
         report, files = load(folder / DATA)
+        if not report.notebooks:
+            raise InvalidInput(f"{folder / DATA} holds no notebook.", hint="Name one in the command that runs them.")
     except FileNotFoundError:
         reason = InvalidInput(
             f"There is no {DATA} in {folder}.", hint="The job that runs the notebooks ended before it wrote one: see its log."

@@ -53,8 +53,8 @@ class Report:
         publish: Whether images are uploaded.
         publish_url: Where to, if not to the forge.
         root: The folder in which images may lie; None: that of the job.
-        kept: The text to keep where it cannot be posted, if not that of the file; and the folder that it is then kept in, if not
-            the file's own.
+        kept: The text without pictures, for where they, or the comment, cannot be posted, if not that of the file; and the
+            folder that it is kept in then, if not the file's own.
     """
 
     def __init__(
@@ -121,6 +121,8 @@ class Report:
                 log.warning("%s", problem)
             if published.count:
                 log.info("%d images are published.", published.count)
+            if published.problems and self._kept is not None:
+                body = self._kept[0]  # without the pictures that have no place
         wanted = Wanted(key=key, title=title, writer=self._writer, mode=self._mode)
         done = post(
             forge,

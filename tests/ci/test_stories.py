@@ -21,6 +21,7 @@ from mlops_nb.posting.marks import mark_of
 from mlops_nb.reports.pull_request.data import FOLDER as PICTURES
 from mlops_nb.reports.pull_request.data import to_json
 from tests.ci.stories import CHECK, STORIES, GitHubStory, Story, ipynb, train
+from tests.forges.github_state import Account
 from tests.forges.worlds import WEAK
 from tests.posting.conftest import PNG
 from tests.reports.examples import EXAMPLES
@@ -266,11 +267,10 @@ def refused_reports() -> dict[str, Callable[[Story], None]]:
 
     return {
         "claims a pull request": changed(pull_request=1),
-        "of a version to come": changed(version=2),
+        "of no notebook": changed(notebooks=[]),
         "no report": lambda story: (story.report / "report.json").write_bytes(b"\x00" * 100) and None,
         "a link": linked,
         "a picture that is a script": lambda story: with_picture(story, f"{PICTURES}/a.png", b"<script>alert(1)</script>"),
-        "a picture of another name": lambda story: with_picture(story, f"{PICTURES}/a.png", b"\xff\xd8\xff" + b"0" * 40),
         "a picture elsewhere": lambda story: with_picture(story, f"{PICTURES}/../../secret.png", PNG),
     }
 
@@ -283,6 +283,18 @@ def test_data_that_no_job_of_ours_writes_is_refused_and_the_check_says_so(github
     done = github.post(expect=1)
     assert "Traceback" not in done.stderr and github.comments == [] and github.world.git.resolve("refs/heads/mlops-reports") is None
     assert github.check(head) == "failure" and len(github.check_summary(head)) < 1000
+
+
+def test_pictures_that_may_not_be_stored_are_left_out_of_the_comment(github: GitHubStory) -> None:
+    head = github.push("change", {"x.txt": "x"})
+    left(github, "improves")
+    with_picture(github, f"{PICTURES}/a.png", PNG)
+    github.world.server.tokens["comments-only"] = Account("github-actions[bot]", {"pull_requests": "write", "checks": "write"})
+    done = github.post(token="comments-only")
+    assert "images are not published" in done.stderr and "contents" in done.stderr
+    assert github.image_addresses() == [] and PICTURES not in github.check_summary(head) and "Improves on main" in github.first_line()
+    github.post()
+    assert len(github.image_addresses()) == 1
 
 
 def test_a_picture_that_leads_out_of_the_folder_is_left_out(github: GitHubStory) -> None:
