@@ -83,6 +83,7 @@ def with_picture(story: Story, path: str, content: bytes) -> None:
 # -- the whole way
 
 
+@pytest.mark.timeout(400)
 def test_a_pull_request_on_github_gets_a_comment_that_follows_it_and_a_check_that_passes_and_fails(github: GitHubStory) -> None:
     story = github
     story.on_main({"train.ipynb": scored(0.9, RED), "check.ipynb": None})
@@ -118,6 +119,7 @@ def test_a_pull_request_on_github_gets_a_comment_that_follows_it_and_a_check_tha
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", STORIES)
 def test_a_pull_request_of_three_pushes_on_each_forge(opened: Open, kind: str) -> None:
     story = opened(kind)

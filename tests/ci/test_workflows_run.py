@@ -85,6 +85,7 @@ def act(story: GitHubStory, stage: int, workflow: Path, folder: Path, tools: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_both_stages_of_githubs_workflow_run_under_act(github: GitHubStory, tools: Path) -> None:
     story = github
     init(story.clone, story.environment_of_people(), "--github", "train.ipynb")
@@ -126,6 +127,7 @@ def gitlab_ci_local() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_both_jobs_of_gitlabs_file_run_under_gitlab_ci_local(tmp_path: Path, tools: Path) -> None:
     command = gitlab_ci_local()
     story = GitLabStory(tmp_path)
