@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -26,10 +27,12 @@ _ENDED = frozenset({RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED})
 
 
 class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a notebook did not come to its end: the cell's number (None: no cell is to blame), its source, the traceback."""
+    """Why a notebook did not come to its end: the cell's number (None: no cell is to blame), the line of the notebook's file in
+    which it begins, its source, the traceback."""
 
     reason: str
     cell: int | None = None
+    line: int | None = None
     source: str = ""
     traceback: str = ""
     hint: str = ""
@@ -86,10 +89,32 @@ def breakdown_of(execution: Execution, run: Run | None) -> Breakdown | None:
     return Breakdown(
         reason=_reason(execution, run),
         cell=cell,
+        line=None if failing is None else line_of_cell(execution.notebook, failing),
         source=str(failing.source)[:_MAX_SOURCE] if failing else "",
         traceback=traceback[-_MAX_TRACEBACK:],
         hint=_hint(execution, run),
     )
+
+
+def line_of_cell(notebook: Path, cell: Any) -> int | None:
+    """Return the line of a notebook's file in which the source of a cell begins; None where that cannot be told.
+
+    Args:
+        notebook: The file as it was before it was executed.
+        cell: Of the executed notebook; known again by its id.
+    """
+    try:
+        text = notebook.read_text(encoding="utf-8")
+        cells = json.loads(text)["cells"]
+        place = next(
+            place for place, each in enumerate(cells) if each.get("id") == cell.get("id") and "".join(each["source"]) == cell.source
+        )
+        first = [each["source"][0] if isinstance(each["source"], list) else each["source"] for each in cells[: place + 1] if each["source"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        return None
+    written = json.dumps(first[-1], ensure_ascii=False)
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if written in line]
+    return lines[min(first.count(first[-1]), len(lines)) - 1] if lines else None
 
 
 def _reason(execution: Execution, run: Run | None) -> str:

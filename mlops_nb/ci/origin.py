@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from mlops_nb.core.records import (
     Record,
 )
 from mlops_nb.forges.context import of_ci, of_git
+from mlops_nb.forges.git import git
 
 LOCAL = "local"
-_GIT_SECONDS = 60
 _MAX_EVENT = 20_000_000
 _BRANCH = re.compile(r"[\w.][\w./+@-]{0,200}")
 
@@ -129,21 +128,3 @@ def _of_github_event(environment: Mapping[str, str]) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not an event: then git is asked
         return None
     return found if isinstance(found, str) else None
-
-
-def git(folder: Path, *arguments: str) -> str | None:
-    """Return what git answers, or None where it fails. Nothing that the repository configures is run."""
-    options = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *options, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):  # no git here, or a folder that hangs
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from mlops_nb.ci.result import CiResult
 from mlops_nb.core.formatting import one_line
-
-_SUMMARY_BYTES = 1_000_000
+from mlops_nb.forges.summaries import add_job_summary
 
 
 def tell_github(result: CiResult, environment: Mapping[str, str], *, summary: bool) -> None:
@@ -21,9 +20,5 @@ def tell_github(result: CiResult, environment: Mapping[str, str], *, summary: bo
         values = {"verdict": result.verdict, "exit-code": str(result.exit_code), "report": "" if report is None else str(report)}
         with Path(outputs).open("a", encoding="utf-8") as file:
             file.writelines(f"{name}={one_line(value)}\n" for name, value in values.items())
-    place = environment.get("GITHUB_STEP_SUMMARY")
-    if summary and place and report is not None:
-        content = report.read_bytes()
-        if len(content) <= _SUMMARY_BYTES:
-            with Path(place).open("ab") as file:
-                file.write(content + b"\n")
+    if summary and report is not None:
+        add_job_summary(environment, report.read_text(encoding="utf-8"))

@@ -126,6 +126,7 @@ def _failure(breakdown: Breakdown | None) -> data.Failure | None:
         return None
     return data.Failure(
         cell=breakdown.cell,
+        line=breakdown.line,
         reason=breakdown.reason[:2000] or "it did not run to its end",
         source=breakdown.source[:20_000],
         traceback=breakdown.traceback[:20_000],

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlops_nb.ci.origin import git
 from mlops_nb.errors import NotFound
+from mlops_nb.forges.git import git
 
 
 def commit_of_branch(folder: Path, branch: str, *, is_ci: bool) -> str:

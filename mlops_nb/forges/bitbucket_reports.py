@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final
 
-from mlops_nb.forges.base import Annotation, Check, PostedCheck
+from mlops_nb.forges.base import Annotation, Check, ForgeNotFound, PostedCheck
 from mlops_nb.forges.client import ForgeClient, part
 from mlops_nb.forges.context import Context
 
@@ -39,7 +40,7 @@ class Reports:
         self._client, self._context, self._base, self._web_url = client, context, base, web_url
 
     def set(self, check: Check, *, is_update: bool) -> PostedCheck:
-        """Set status and report. An update takes away the annotations of before."""
+        """Set status and report. Those that complete or update one take away the annotations of before."""
         commit, key = f"{self._base}/commit/{part(check.commit)}", key_of(check.name)
         state, result = _STATES[check.conclusion or check.status]
         url = next((one for one in (check.details_url, self._context.run_url) if one and one.startswith(("http://", "https://"))), None)
@@ -50,8 +51,9 @@ class Reports:
         # The same key again replaces what is there, so it may be repeated.
         self._client.post(f"{commit}/statuses/build", {**status, "description": _cut(line, LINE_CHARACTERS)}, what=what, repeatable=True)
         report = f"{commit}/reports/mlops-{sha256(check.name.encode()).hexdigest()[:24]}"
-        if is_update:
-            self._client.delete(report, what=what)
+        if is_update or check.status == "completed":
+            with suppress(ForgeNotFound):  # there is none yet
+                self._client.delete(report, what=what)
         self._client.put(report, self._report(check, result, url), what=what)
         annotations = [_annotation(one, index) for index, one in enumerate(check.annotations[:ANNOTATIONS])]
         for start in range(0, len(annotations), BATCH):

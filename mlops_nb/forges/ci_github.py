@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mlops_nb.forges.context import Run
+from mlops_nb.forges.git import git
 
 _MERGE_REF = re.compile(r"refs/pull/(\d+)/(?:merge|head)")
 _QUEUE_REF = re.compile(r"refs/heads/gh-readonly-queue/(?P<base>.+)/pr-(?P<number>\d+)-[0-9a-f]{7,64}")
@@ -153,11 +153,6 @@ def _second_parent(commit: str, folder: str | None) -> str | None:
     """Return what was merged into the base, read from the commit itself, for a shallow clone hides its parents."""
     if re.fullmatch(r"[0-9a-f]{40,64}", commit) is None:
         return None
-    command = ["git", "-C", folder or ".", "cat-file", "commit", commit]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20, errors="replace")
-    except (OSError, subprocess.TimeoutExpired):
-        return None  # no git: the merge commit has to do
-    head = done.stdout.split("\n\n", 1)[0] if done.returncode == 0 else ""
+    head = (git(Path(folder or "."), "cat-file", "commit", commit) or "").split("\n\n", 1)[0]
     parents = re.findall(r"^parent ([0-9a-f]{40,64})$", head, re.MULTILINE)
     return parents[1] if len(parents) == 2 else None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from mlops_nb.core.records import Record
 from mlops_nb.errors import InvalidInput
 from mlops_nb.forges.base import Forge, ForgeKind, PullRequest
+from mlops_nb.forges.git import git
 from mlops_nb.forges.remotes import KINDS, PUBLIC_SERVERS, Remote, api_of, checked_kind, is_slug, kind_of_host, parse_remote, repository_of
 
-GIT_SECONDS = 20
 ENV_API_URL = "MLOPS_NB_FORGE_API_URL"
 
 
@@ -135,23 +134,13 @@ def of_ci(environment: Mapping[str, str]) -> Run | None:
 
 def of_git(folder: Path) -> Run:
     """Return what git says: commit and branch; the branch is None on a detached head."""
-    return Run(
-        commit=_git(folder, "rev-parse", "--verify", "--quiet", "HEAD"), branch=_git(folder, "symbolic-ref", "--short", "--quiet", "HEAD")
-    )
+    commit = git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    return Run(commit=commit or None, branch=git(folder, "symbolic-ref", "--short", "--quiet", "HEAD") or None)
 
 
 def _origin(folder: Path) -> Remote | None:
-    url = _git(folder, "remote", "get-url", "origin")
+    url = git(folder, "remote", "get-url", "origin")
     return parse_remote(url) if url else None
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GIT_SECONDS, errors="replace")
-    except (OSError, subprocess.TimeoutExpired):
-        return None  # no git, or a folder that hangs: then it knows nothing
-    return (done.stdout.strip() or None) if done.returncode == 0 else None
 
 
 def find_pull_request(forge: Forge, context: Context) -> PullRequest | None:
@@ -164,7 +153,8 @@ def find_pull_request(forge: Forge, context: Context) -> PullRequest | None:
     if context.tag is not None:
         return None
     if context.commit is not None:
-        found = forge.pull_requests_of(context.commit)
+        # A fork can have the commit of a pull request of this repository, and a branch of its name.
+        found = [one for one in forge.pull_requests_of(context.commit) if one.from_fork or not context.from_fork]
         # Another branch's pull request may hold our commit as an older one, and is not ours.
         ours = [one for one in found if one.source == context.branch] or [
             one for one in found if one.commit == context.commit or context.branch is None

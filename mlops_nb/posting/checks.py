@@ -7,14 +7,17 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from mlops_nb.config import Project
+from mlops_nb.core.cutting import cut
 from mlops_nb.errors import InvalidInput
 from mlops_nb.forges.base import Annotation, Check, CheckStatus, Conclusion, Forge, ForgeNotFound, PostedCheck
-from mlops_nb.posting.cutting import cut
+
+if TYPE_CHECKING:
+    from mlops_nb.reports.pull_request.data import PullRequestReport
 
 log = logging.getLogger("mlops_nb.posting")
 
@@ -30,6 +33,7 @@ def set_check(
     summary: str,
     status: CheckStatus,
     conclusion: Conclusion | None,
+    title: str | None = None,
     annotations: Sequence[Annotation] = (),
     details_url: str | None = None,
     id: str | None = None,
@@ -40,10 +44,11 @@ def set_check(
     Args:
         forge: Where.
         commit: On what.
-        name: Which check it is, and its title.
+        name: Which check it is.
         summary: Markdown; cut to what the forge takes.
         status: What it says; only a completed check gets a conclusion.
         conclusion: How it ended; `success` by default when it is completed, and left out otherwise.
+        title: Its first line, all that some forges show; by default its name.
         annotations: Remarks at lines of files; the forge's limit of them is kept.
         details_url: Where the forge links to.
         id: What an earlier call returned.
@@ -61,7 +66,7 @@ def set_check(
         commit=commit,
         status=status,
         conclusion=(conclusion or "success") if status == "completed" else None,
-        title=name,
+        title=title or name,
         summary=text,
         details_url=details_url,
         annotations=shown,
@@ -111,7 +116,9 @@ def read_annotations(path: Path) -> list[Annotation]:
     if isinstance(content, list):
         return _listed(content, path)
     if isinstance(content, dict):
-        return _of_report(content, path)
+        from mlops_nb.reports.pull_request.data import read
+
+        return annotations_of(read(path.read_bytes()))
     raise InvalidInput(f"{path} holds neither a report nor a list of annotations.")
 
 
@@ -123,37 +130,17 @@ def _listed(content: list[Any], path: Path) -> list[Annotation]:
     return [one for one in found if one.line >= 1 and _is_inside(one.path)]
 
 
-def _of_report(content: dict[str, Any], path: Path) -> list[Annotation]:
-    """Return an annotation for each notebook of a report that failed."""
-    reports = content.get("notebooks") if isinstance(content.get("notebooks"), list) else [content]
+def annotations_of(report: PullRequestReport) -> list[Annotation]:
+    """Return an annotation for each notebook of a report that failed, at the cell."""
     found = []
-    for one in reports if isinstance(reports, list) else []:
-        if not isinstance(one, dict) or not isinstance(one.get("failure"), dict):
+    for notebook in report.notebooks:
+        failure = notebook.failure
+        if failure is None or not _is_inside(notebook.key):
             continue
-        failure, notebook = one["failure"], str(one.get("key") or "")
-        if not _is_inside(notebook):
-            continue
-        cell = failure.get("cell")
-        line = _line_of_cell(path.parent / notebook, cell) if isinstance(cell, int) else 1
-        message = "\n".join(str(failure[key]) for key in ("reason", "hint") if failure.get(key)) or "It failed."
-        title = f"Cell {cell} failed" if isinstance(cell, int) else "The notebook failed"
-        found.append(Annotation(path=notebook, line=line, message=message[:60_000], level="failure", title=title))
+        message = "\n".join(text for text in (failure.reason, failure.hint) if text)
+        title = f"Cell {failure.cell} failed" if failure.cell else "The notebook failed"
+        found.append(Annotation(path=notebook.key, line=failure.line or 1, message=message, level="failure", title=title))
     return found
-
-
-def _line_of_cell(notebook: Path, number: int) -> int:
-    """Return the line of a notebook's file where a code cell begins, 1 where that cannot be told."""
-    try:
-        text = notebook.read_text(encoding="utf-8")
-        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-        source = cells[number - 1]["source"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return 1
-    first = source[0] if isinstance(source, list) and source else source
-    same = sum(1 for cell in cells[: number - 1] if (cell["source"][:1] or [""])[0] == first) if isinstance(source, list) else 0
-    written = json.dumps(first, ensure_ascii=False) if first else '"source"'
-    lines = [count for count, line in enumerate(text.splitlines(), 1) if line.strip().rstrip(",") == written]
-    return lines[same] if same < len(lines) else 1
 
 
 def _is_inside(path: str) -> bool:

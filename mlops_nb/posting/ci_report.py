@@ -18,12 +18,15 @@ from mlops_nb.core.records import Record
 from mlops_nb.errors import InvalidInput
 from mlops_nb.forges.base import Forge, ForgeError, ForgeUnreachable, NotAuthenticated, PermissionMissing, RateLimited
 from mlops_nb.forges.context import Context
-from mlops_nb.posting.checks import read_annotations, set_check
-from mlops_nb.posting.marks import Writer
+from mlops_nb.posting.checks import annotations_of, set_check
+from mlops_nb.posting.marks import Writer, unmarked
 from mlops_nb.posting.report import Outcome, Report
 from mlops_nb.reports.pull_request.data import PullRequestReport
 from mlops_nb.reports.pull_request.files import load, write_pull_request_report
-from mlops_nb.reports.pull_request.flavors import FLAVORS
+from mlops_nb.reports.pull_request.flavors import FLAVORS, PLAIN
+from mlops_nb.reports.pull_request.markdown import to_markdown
+from mlops_nb.reports.pull_request.redacting import redacted
+from mlops_nb.reports.pull_request.wording import verdict, verdicts
 
 log = logging.getLogger("mlops_nb.posting")
 
@@ -73,6 +76,8 @@ def post_ci_report(
     """
     try:
         report, files = load(folder / DATA)
+        if not report.notebooks:
+            raise InvalidInput(f"{folder / DATA} holds no notebook.", hint="Name one in the command that runs them.")
     except FileNotFoundError:
         reason = InvalidInput(
             f"There is no {DATA} in {folder}.", hint="The job that runs the notebooks ended before it wrote one: see its log."
@@ -82,20 +87,32 @@ def post_ci_report(
     except InvalidInput as refused:
         _say_none(forge, context, refused, wanted=check)
         raise
-    report = msgspec.structs.replace(report, commit=context.commit or "", branch=context.branch or "", full_report=None)
+    # What the comment is about, and so which one it replaces, says the trusted job alone.
+    key = ":".join((*place, folder.resolve().name))[:400]
+    report = msgspec.structs.replace(report, key=key, commit=context.commit or "", branch=context.branch or "", full_report=None)
+    hosts = [urlsplit(context.server_url).hostname or ""]
     with tempfile.TemporaryDirectory(prefix="mlops-nb-report-") as made:
         path = Path(made) / "report.md"
         flavor = FLAVORS[forge.kind]
         room = min(flavor.characters, forge.limits.comment_characters) - _MARK_CHARACTERS
         flavor = msgspec.structs.replace(flavor, characters=room)
         shown = files if images else {}
-        write_pull_request_report(
-            _with_pictures(report, set(shown)), shown, markdown=path, flavor=flavor, hosts=[urlsplit(context.server_url).hostname or ""]
+        write_pull_request_report(_with_pictures(report, set(shown)), shown, markdown=path, flavor=flavor, hosts=hosts)
+        # Where it is kept instead of posted, there is no place for pictures.
+        bare = to_markdown(redacted(_with_pictures(report, set())), flavor, hosts=hosts)
+        posting = Report(
+            path=path,
+            target=target,
+            title="",
+            mode="create",
+            publish=images,
+            publish_url=publish_url,
+            root=Path(made),
+            kept=(bare, Path.cwd()),
         )
-        posting = Report(path=path, target=target, title="", mode="create", publish=images, publish_url=publish_url, root=Path(made))
         posting.place(lambda: (forge, context), lambda _: writer, lambda _: tuple(place))
         done = posting.post()
-        url = _set_check(forge, context, report, path.read_text(encoding="utf-8"), folder / DATA) if check else ""
+        url = _set_check(forge, context, report, done.markdown or bare) if check else ""
     return PostedReport(passed=has_passed(report), comment=done, check_url=url)
 
 
@@ -123,7 +140,7 @@ def _with_pictures(report: PullRequestReport, there: set[str]) -> PullRequestRep
     return msgspec.structs.replace(report, notebooks=notebooks)
 
 
-def _set_check(forge: Forge, context: Context, report: PullRequestReport, markdown: str, data: Path) -> str:
+def _set_check(forge: Forge, context: Context, report: PullRequestReport, markdown: str) -> str:
     if context.commit is None:
         log.warning("No commit is known here, so none gets a check.")
         return ""
@@ -132,10 +149,12 @@ def _set_check(forge: Forge, context: Context, report: PullRequestReport, markdo
             forge,
             commit=context.commit,
             name=CHECK,
-            summary=markdown,
+            title=verdict(report, PLAIN),
+            # Bitbucket shows no Markdown there.
+            summary=verdicts(report, PLAIN) if forge.kind == "bitbucket" else unmarked(markdown),
             status="completed",
             conclusion="success" if has_passed(report) else "failure",
-            annotations=read_annotations(data),
+            annotations=annotations_of(report),
             details_url=context.run_url,
         )
     except _NO_CHECK as error:

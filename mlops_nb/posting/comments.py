@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
+from mlops_nb.core.cutting import cut
 from mlops_nb.core.records import Record
 from mlops_nb.errors import PermissionDenied
 from mlops_nb.forges.base import Comment, Forge, ForgeConflict, ForgeNotFound, ForgeNotSupported, OutcomeUnknown, Target
-from mlops_nb.posting.cutting import cut
 from mlops_nb.posting.marks import Mark, Writer, cml_label, mark_of, marked, unmarked
 from mlops_nb.posting.quick_actions import as_text
 

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from mlops_nb.core.records import Record
-from mlops_nb.posting.cutting import cut
+from mlops_nb.forges.summaries import add_job_summary
 from mlops_nb.posting.marks import unmarked
 
-SUMMARY_BYTES = 1 << 20
-"""What GitHub takes from each step; a longer one is not shown at all."""
-_WORTH_BYTES = 1_000
 SAVED = "unposted-report.md"
 
 
@@ -39,28 +36,11 @@ def keep(markdown: str, environment: Mapping[str, str], folder: Path) -> Kept:
     Raises:
         OSError: If the folder cannot be written either.
     """
-    summary = environment.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        try:
-            kept = _summarise(Path(summary), unmarked(markdown))
-        except OSError:
-            kept = None
-        if kept is not None:
-            return kept
-    return _saved(markdown, folder)
-
-
-def _summarise(path: Path, markdown: str) -> Kept | None:
-    """Append to the summary what fits into it; None: this step has filled it already."""
-    room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0) - len(b"\n\n\n")
-    if room < _WORTH_BYTES:
-        return None
-    # What `cut` puts at the end is in ASCII: it has no more bytes than the characters that it takes the place of.
-    characters = len(markdown.encode("utf-8", "replace")[:room].decode(errors="ignore"))
-    text = cut(markdown, characters, "*The end of the report is cut off here: a summary has 1 MiB.*")
-    with path.open("a", encoding="utf-8", errors="replace") as file:
-        file.write(f"\n\n{text}\n")
-    return Kept(kind="summary", path=path)
+    try:
+        path = add_job_summary(environment, f"\n\n{unmarked(markdown)}")
+    except OSError:
+        path = None
+    return _saved(markdown, folder) if path is None else Kept(kind="summary", path=path)
 
 
 def _saved(markdown: str, folder: Path) -> Kept:

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 from mlops_nb.core.records import Record
 from mlops_nb.forges.base import ForgeKind
+from mlops_nb.reports.pull_request.flavors import FLAVORS
 
 _HTML = re.compile(
     r"\s*<!-- mlops-nb:report:(?P<key>[^>\r\n]{0,2000}?) -->(?:\r?\n<!-- mlops-nb:by:(?P<by>[^\s>]{0,500}) -->)?[ \t]*(?:\r?\n|\Z)"
@@ -58,9 +59,9 @@ class Mark(Record, frozen=True, kw_only=True):
 def marked(body: str, mark: Mark, kind: ForgeKind) -> str:
     """Return a text with its mark, instead of the one that it may have."""
     lines = (f"mlops-nb:report:{_encoded(mark.key)}", f"mlops-nb:by:{_written(mark)}")
-    form = "[//]: # ({})\n" if kind == "bitbucket" else "<!-- {} -->\n"
-    gap = "\n" if kind == "bitbucket" else ""
-    return "".join(form.format(line) for line in lines) + gap + unmarked(body)
+    flavor = FLAVORS[kind]
+    gap = "" if flavor.has_html else "\n"
+    return "".join(f"{flavor.unseen(line)}\n" for line in lines) + gap + unmarked(body)
 
 
 def unmarked(body: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -30,9 +30,10 @@ _KEPT_ON = (ForgeUnreachable, PermissionMissing, NotAuthenticated, RateLimited)
 
 
 class Outcome(Record, frozen=True, kw_only=True):
-    """What became of a report: the URL of its comment, or where it was kept."""
+    """What became of a report: the URL of its comment, or where it was kept. `markdown` has the images' new addresses."""
 
     url: str = ""
+    markdown: str = ""
     kept: Kept | None = None
 
     @property
@@ -52,12 +53,23 @@ class Report:
         publish: Whether images are uploaded.
         publish_url: Where to, if not to the forge.
         root: The folder in which images may lie; None: that of the job.
+        kept: The text without pictures, for where they, or the comment, cannot be posted, if not that of the file; and the
+            folder that it is kept in then, if not the file's own.
     """
 
     def __init__(
-        self, *, path: Path, target: str, title: str, mode: str, publish: bool, publish_url: str | None, root: Path | None = None
+        self,
+        *,
+        path: Path,
+        target: str,
+        title: str,
+        mode: str,
+        publish: bool,
+        publish_url: str | None,
+        root: Path | None = None,
+        kept: tuple[str, Path] | None = None,
     ) -> None:
-        self._root = root
+        self._root, self._kept = root, kept
         self._path, self._target_words, self._title = path, target, title
         self._mode: Mode = mode if mode in ("update", "new", "plain") else "create"  # type: ignore[assignment]
         self._publish, self._publish_url = publish, publish_url
@@ -85,13 +97,16 @@ class Report:
         try:
             return self._posted(markdown)
         except _KEPT_ON as error:
-            kept = keep(markdown, os.environ, self._folder())
+            kept = self._keep(markdown, os.environ)
             log.warning("The report is not posted: %s %s", error, kept.words)
             return Outcome(kept=kept)
         except ForgeError:
-            kept = keep(markdown, {}, self._folder())
+            kept = self._keep(markdown, {})
             log.warning(kept.words)
             raise
+
+    def _keep(self, markdown: str, environment: Mapping[str, str]) -> Kept:
+        return keep(markdown, environment, self._folder()) if self._kept is None else keep(self._kept[0], environment, self._kept[1])
 
     def _posted(self, markdown: str) -> Outcome:
         forge = self._forge
@@ -108,6 +123,8 @@ class Report:
                 log.warning("%s", problem)
             if published.count:
                 log.info("%d images are published.", published.count)
+            if published.problems and self._kept is not None:
+                body = self._kept[0]  # without the pictures that have no place
         wanted = Wanted(key=key, title=title, writer=self._writer, mode=self._mode)
         done = post(
             forge,
@@ -119,7 +136,7 @@ class Report:
         log.info("%s %s.", "Commented on" if done.created else "Left as it was:" if done.stale else "Updated the comment on", self._target)
         if self._mode == "new":
             self._mode = "create"
-        return Outcome(url=done.comment.url)
+        return Outcome(url=done.comment.url, markdown=body)
 
     def watch(self, trigger: Path | None, said: Callable[[str], None]) -> bool:
         """Post now and whenever the file has changed, until the job ends; return whether the last state was posted."""

@@ -35,24 +35,19 @@ def test_a_summary_that_is_too_long_is_cut(hub: LoopbackGitHub, work: Path, step
 
 
 def test_failing_cells_of_a_report_are_annotated_at_their_lines(hub: LoopbackGitHub, work: Path, step_at: StepAt) -> None:
-    cells = [
-        {"cell_type": kind, "metadata": {}, "source": [source], **({"outputs": [], "execution_count": None} if kind == "code" else {})}
-        for kind, source in (("code", "x = 1"), ("markdown", "text"), ("code", "x = 1"), ("code", "1 / 0"))
-    ]
-    (work / "nb").mkdir()
-    notebook = work / "nb" / "train.ipynb"
-    notebook.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1))
-    reports = [
-        {"key": "nb/train.ipynb", "verdict": "failed", "failure": {"cell": 3, "reason": "ZeroDivisionError", "hint": "Divide by one."}},
+    notebooks = [
+        {"key": "nb/train.ipynb", "verdict": "failed", "failure": {"cell": 3, "line": 41, "reason": "ZeroDivisionError", "hint": "No."}},
         {"key": "../../etc/passwd", "verdict": "failed", "failure": {"cell": 1, "reason": "x"}},
         {"key": "fine.ipynb", "verdict": "noise"},
+        {"key": "broken.ipynb", "verdict": "failed", "failure": {"reason": "no such kernel"}},
     ]
-    (work / "report.json").write_text(json.dumps({"version": 1, "notebooks": reports}))
-    (found,) = read_annotations(work / "report.json")
-    assert '"1 / 0"' in notebook.read_text().splitlines()[found.line - 1] and "ZeroDivisionError" in found.message
+    (work / "report.json").write_text(json.dumps({"version": 1, "notebooks": notebooks}))
+    cell, whole = read_annotations(work / "report.json")
+    assert (cell.path, cell.line, cell.title, cell.message) == ("nb/train.ipynb", 41, "Cell 3 failed", "ZeroDivisionError\nNo.")
+    assert (whole.path, whole.line, whole.title) == ("broken.ipynb", 1, "The notebook failed")
     (work / "report.md").write_text("# Failed")
     step_at().url("check", "create", "--conclusion", "failure", "--annotations", "report.json", "report.md")
-    assert [one["path"] for one in next(iter(hub.annotations.values()))] == ["nb/train.ipynb"]
+    assert [one["path"] for one in next(iter(hub.annotations.values()))] == ["nb/train.ipynb", "broken.ipynb"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "3", '[{"path": 1}]', '[{"path": "a", "line": "x", "message": "m"}]'])

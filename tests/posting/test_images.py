@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from mlops_nb.core.cutting import cut
 from mlops_nb.errors import InvalidInput
-from mlops_nb.posting.cutting import cut
 from mlops_nb.posting.images import images, replaced
 from mlops_nb.posting.workspace import Workspace, image_mime
 from tests.forges.github import LoopbackGitHub

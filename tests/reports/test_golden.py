@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from mlops_nb.reports.pull_request.data import read, schema, to_json
+from mlops_nb.reports.pull_request.data import Baseline, PullRequestReport, read, schema, to_json
 from mlops_nb.reports.pull_request.flavors import FLAVORS
 from mlops_nb.reports.pull_request.markdown import to_markdown
 from tests.reports.examples import EXAMPLES
@@ -51,3 +52,20 @@ def test_the_published_schema_is_that_of_the_data_and_takes_every_example() -> N
     validator = jsonschema.Draft202012Validator(json.loads(schema()))
     for make in EXAMPLES.values():
         validator.validate(json.loads(to_json(make())))
+
+
+def test_notebooks_that_differ_in_their_good_news_are_counted_in_the_first_line() -> None:
+    better = EXAMPLES["improves"]().notebooks[0]
+    same = msgspec.structs.replace(EXAMPLES["noise"]().notebooks[0], key="same.ipynb")
+    text = to_markdown(PullRequestReport(notebooks=[same, better]))
+    first, table = text.split("\n\n")[1:3]
+    assert first == "### ✅ 1 of 2 notebooks: Improves on main; 1: no difference from main beyond noise — no gate fails"
+    assert "improves" in better.verdict and table.splitlines()[2].startswith(f"| `{better.key}` | ✅ Improves on main")
+
+
+def test_a_notebook_that_failed_before_anything_was_compared_claims_nothing_to_be_the_same() -> None:
+    (failed,) = EXAMPLES["failed"]().notebooks
+    bare = msgspec.structs.replace(
+        failed, metrics=[], cells=[], params=[], data=[], packages=[], environment=[], baseline=Baseline(words="none: main was not run")
+    )
+    assert "Changed:" not in to_markdown(PullRequestReport(notebooks=[bare]))

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from mlops_nb.ci.origin import default_branch, git
+from mlops_nb.ci.origin import default_branch
 from mlops_nb.ci.workflows import Plan
 from mlops_nb.errors import InvalidInput, NotFound
+from mlops_nb.forges.git import git
 from mlops_nb.forges.remotes import kind_of_host, parse_remote
 
 _RELEASE = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?$")

@@ -170,9 +170,14 @@ class Cell(_Strict, frozen=True, kw_only=True):
 
 
 class Failure(_Strict, frozen=True, kw_only=True):
-    """Why the notebook did not run to its end. `cell` is the number of the failing code cell, from 1; None: no cell is to blame."""
+    """Why the notebook did not run to its end.
+
+    `cell` is the number of the failing code cell, from 1; None: no cell is to blame. `line` is where it begins in the notebook's
+    file, from 1; None: it is not in there, or nobody looked.
+    """
 
     cell: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    line: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
     reason: Sentence
     source: Text = ""
     traceback: Text = ""

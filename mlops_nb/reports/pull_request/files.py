@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -74,8 +75,11 @@ def load(path: Path) -> tuple[PullRequestReport, dict[str, bytes]]:
         InvalidInput: If the data is refused, or a file is not the picture that it names.
         OSError: If the data cannot be read.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise InvalidInput(f"{path} has {path.stat().st_size:,} bytes: that is no report.", hint="Name report.json.")
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        raise InvalidInput(f"{path} is no file of its own.", hint="Name report.json; links are not followed.")
+    if about.st_size > MAX_BYTES:
+        raise InvalidInput(f"{path} has {about.st_size:,} bytes: that is no report.", hint="Name report.json.")
     report = read(path.read_bytes())
     folder = path.parent.resolve()
     files = {}

@@ -84,7 +84,11 @@ class Flavor(msgspec.Struct, frozen=True, kw_only=True):
     def marker(self, key: str) -> str:
         """Return what identifies the report to whoever replaces it, and no reader sees."""
         shown = f"mlops-nb:report:{re.sub(r'[^A-Za-z0-9_./ -]+', '-', key).replace('--', '-')[:120].strip('- ') or 'report'}"
-        return f"<!-- {shown} -->" if self.has_html else f"[//]: # ({shown})"
+        return self.unseen(shown)
+
+    def unseen(self, text: str) -> str:
+        """Return a line that no reader sees: Bitbucket shows HTML comments, but hides the definition of a link."""
+        return f"<!-- {text} -->" if self.has_html else f"[//]: # ({text})"
 
     def folded(self, title: str, body: str) -> str:
         """Return a part that opens on click; a heading where the forge knows none."""
@@ -121,6 +125,17 @@ class PageFlavor(Flavor, frozen=True, kw_only=True):
         return f"<b>{text}</b>"
 
 
+class PlainFlavor(Flavor, frozen=True, kw_only=True):
+    """Texts for places that show them as they are, such as the title of a check."""
+
+    def code(self, text: str, limit: int = 80) -> str:
+        return one_line(text, limit) or "–"
+
+    def strong(self, text: str) -> str:
+        return text
+
+
+PLAIN = PlainFlavor(name="plain", characters=2**40, bytes=2**40)
 PAGE = PageFlavor(name="page", characters=2**40, bytes=2**40)
 
 

@@ -11,7 +11,7 @@ from mlops_nb.reports.pull_request import wording
 from mlops_nb.reports.pull_request.budget import VERDICT, Group, Item, Section, fit
 from mlops_nb.reports.pull_request.data import Notebook, PullRequestReport
 from mlops_nb.reports.pull_request.flavors import GITHUB, Flavor, is_address
-from mlops_nb.reports.pull_request.outline import sections_of
+from mlops_nb.reports.pull_request.outline import above_the_fold, sections_of
 
 
 def to_markdown(report: PullRequestReport, flavor: Flavor = GITHUB, *, hosts: Sequence[str] | None = None) -> str:
@@ -55,16 +55,23 @@ def title_parts(report: PullRequestReport, notebook: Notebook | None, flavor: Fl
 
 
 def _overview(ordered: Sequence[Notebook], flavor: Flavor) -> Section:
-    rows = [partial(_overview_row, each, flavor) for each in ordered]
+    deciding = [flavor.prose(each.headline, 120) or _deciding(each, flavor) for each in ordered]
+    is_told = any(deciding)
+    rows = [partial(_overview_row, each, said if is_told else None, flavor) for each, said in zip(ordered, deciding, strict=True)]
     items = [Item(render=row, rank=VERDICT, weight=len(rows) - place) for place, row in enumerate(rows)]
-    return Section(items=items, noun="notebooks", head="| notebook | verdict | |\n|:--|:--|:--|")
+    head = "| notebook | verdict | Δ |\n|:--|:--|:--|" if is_told else "| notebook | verdict |\n|:--|:--|"
+    return Section(items=items, noun="notebooks", head=head)
 
 
-def _overview_row(notebook: Notebook, flavor: Flavor) -> str:
-    verdict = wording.headline(notebook, flavor)
-    return (
-        f"| {flavor.code(notebook.key)} | {wording.SIGNS[wording.tone_of(notebook)]} {verdict} | {flavor.prose(notebook.headline, 120)} |"
-    )
+def _overview_row(notebook: Notebook, deciding: str | None, flavor: Flavor) -> str:
+    verdict = f"{wording.SIGNS[wording.tone_of(notebook)]} {wording.headline(notebook, flavor)}"
+    return f"| {flavor.code(notebook.key)} | {verdict} |{'' if deciding is None else f' {deciding} |'}"
+
+
+def _deciding(notebook: Notebook, flavor: Flavor) -> str:
+    """Return the first metric that differs, with its difference."""
+    found = next((metric for metric in above_the_fold(notebook) if metric.difference), None)
+    return "" if found is None else f"{flavor.code(found.key, 40)} {wording.difference(found)}"
 
 
 def footer(report: PullRequestReport, flavor: Flavor, hosts: Sequence[str] | None) -> str:

@@ -11,7 +11,7 @@ from mlops_nb.core.formatting import format_duration, format_number
 from mlops_nb.reports.pull_request import wording
 from mlops_nb.reports.pull_request.budget import CELLS, FACTS, GATES, LISTS, PLOTS, VERDICT, Item, Section
 from mlops_nb.reports.pull_request.cell_changes import cell_text
-from mlops_nb.reports.pull_request.data import Change, Image, Metric, Notebook, Side
+from mlops_nb.reports.pull_request.data import Change, Image, Metric, Notebook, Side, Verdict
 from mlops_nb.reports.pull_request.flavors import Flavor, lines
 
 ABOVE_THE_FOLD = 8
@@ -145,7 +145,7 @@ def _facts(notebook: Notebook, flavor: Flavor, hosts: Sequence[str] | None) -> S
 
 def changed_line(notebook: Notebook, flavor: Flavor) -> str:
     """Return in one line what differs besides the results."""
-    if notebook.baseline is None:
+    if not _is_compared(notebook):
         return ""
     kinds = (("params", notebook.params), ("data", notebook.data), ("packages", notebook.packages), ("environment", notebook.environment))
     parts = [f"{kind} {_named(changes, flavor)}" for kind, changes in kinds if changes]
@@ -155,8 +155,16 @@ def changed_line(notebook: Notebook, flavor: Flavor) -> str:
         parts.append(f"code of cell{'s' if len(code) > 1 else ''} {shown}{f' and {len(code) - 6:,} more' if len(code) > 6 else ''}")
     same = [kind for kind, changes in kinds[:2] if not changes] + ([] if code else ["code"])
     if same:
-        parts.append(f"same {', '.join(same)}")
+        parts.append(f"same {', '.join(same)}" if parts else f"nothing (same {', '.join(same)})")
     return f"{flavor.strong('Changed:')} {' · '.join(parts)}"
+
+
+def _is_compared(notebook: Notebook) -> bool:
+    """Return whether there was something to compare with: of a notebook that failed early nothing is the same."""
+    if notebook.baseline is None or notebook.verdict is Verdict.NO_BASELINE:
+        return False
+    differs = any((notebook.params, notebook.data, notebook.packages, notebook.environment, notebook.cells))
+    return notebook.verdict is not Verdict.FAILED or differs or any(metric.base is not None for metric in notebook.metrics)
 
 
 def _named(changes: Sequence[Change], flavor: Flavor) -> str:

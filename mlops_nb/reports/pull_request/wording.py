@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from mlops_nb.core.comparison import Direction
@@ -24,7 +25,7 @@ VERDICTS = {
     MetricVerdict.MISSING: "missing",
     MetricVerdict.NOT_COMPARABLE: "not comparable",
 }
-_ORDER = (Verdict.FAILED, Verdict.WORSE, Verdict.NOT_COMPARABLE, Verdict.MIXED, Verdict.NO_BASELINE, Verdict.NOISE, Verdict.IMPROVES)
+_ORDER = (Verdict.FAILED, Verdict.WORSE, Verdict.NOT_COMPARABLE, Verdict.MIXED, Verdict.IMPROVES, Verdict.NO_BASELINE, Verdict.NOISE)
 
 
 def failed_gates(notebook: Notebook) -> list[Metric]:
@@ -97,16 +98,33 @@ def _advice(notebook: Notebook, failed: Sequence[Metric], flavor: Flavor) -> str
 
 def verdict_line(report: PullRequestReport, flavor: Flavor) -> str:
     """Return the first line of a report of several notebooks."""
-    first = by_urgency(report)[0]
     bad = [each for each in report.notebooks if tone_of(each) == "bad"]
     count = len(report.notebooks)
     if bad:
         what = "failed" if all(each.verdict is Verdict.FAILED for each in bad) else "must not be merged as they are"
         what = what if len(bad) > 1 or what == "failed" else "must not be merged as it is"
         return f"{SIGNS['bad']} {len(bad)} of {count} notebooks {what}"
-    alike = sum(each.verdict is first.verdict for each in report.notebooks)
-    words = headline(first, flavor).split(" — ")[0]
-    return f"{SIGNS[tone_of(first)]} {f'{count} notebooks' if alike == count else f'{alike} of {count} notebooks'}: {words}"
+    ordered = by_urgency(report)
+    alike = Counter(headline(each, flavor).split(" — ")[0] for each in ordered)
+    (words, number_of), *others = alike.items()
+    said = [f"{count if number_of == count else f'{number_of} of {count}'} notebooks: {words}"]
+    said += [f"{number_of}: {words[0].lower()}{words[1:]}" for words, number_of in others]
+    gates = " — no gate fails" if any(map(has_gates, ordered)) else ""
+    return f"{SIGNS[tone_of(ordered[0])]} {'; '.join(said)}{gates}"
+
+
+def verdict(report: PullRequestReport, flavor: Flavor) -> str:
+    """Return the verdict of a report in one line, without the commits."""
+    if len(report.notebooks) > 1:
+        return verdict_line(report, flavor)
+    (only,) = report.notebooks
+    return f"{SIGNS[tone_of(only)]} {headline(only, flavor)}"
+
+
+def verdicts(report: PullRequestReport, flavor: Flavor) -> str:
+    """Return the verdict of each notebook in a line."""
+    lines = (f"{SIGNS[tone_of(each)]} {flavor.code(each.key)}: {headline(each, flavor)}" for each in by_urgency(report))
+    return "\n".join(lines)
 
 
 def decimals_of(metric: Metric) -> int | None:
