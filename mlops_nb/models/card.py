@@ -13,7 +13,8 @@ from typing import Any
 from mlops_nb.core.data_profile import ColumnProfile, from_json
 from mlops_nb.core.formatting import one_line
 from mlops_nb.core.predictions import SLICES_FOLDER, Slices, slices_from_json
-from mlops_nb.core.records import Run
+from mlops_nb.core.provenance import Hygiene
+from mlops_nb.core.records import TAG_HYGIENE, Run
 from mlops_nb.errors import NotFound
 from mlops_nb.models.metadata import ModelMetadata, read_metadata
 from mlops_nb.models.scan import scan_folder
@@ -24,6 +25,11 @@ _WORST = 8
 _LEVELS = 8
 _MOST_SETS = 10
 _MAX_SLICES = 1_000_000
+_GRADES = {
+    Hygiene.LINEAR: "its cells ran as the notebook has them, from top to bottom",
+    Hygiene.REORDERED: "its cells give it again in the order in which they ran, which is not that of the notebook",
+    Hygiene.UNSAVED: "it needs a version of a cell that the notebook no longer holds",
+}
 
 
 def draft(folder: Path, store: TrackingStore | None = None) -> str:
@@ -94,6 +100,9 @@ def _training(run: Run | None, store: TrackingStore | None) -> Iterator[str]:
     if cells:
         failed = sum(1 for cell in cells if cell.outcome.value == "error")
         yield f"- Cells: {len(cells)} executions{f', {failed} of them failed' if failed else ''}"
+        grade = run.tags.get(TAG_HYGIENE, "")
+        meaning = _GRADES[Hygiene(grade)] if grade in set(Hygiene) else "how its cells stand to the notebook was not found out"
+        yield f"- Reproducibility: {f'{grade}: ' if grade in set(Hygiene) else ''}{meaning}. `mlops-nb track reproduce {_code(run.run_id)}` tries it."
 
 
 def _quality(run: Run | None, store: TrackingStore | None) -> Iterator[str]:

@@ -31,9 +31,7 @@ def test_what_a_living_supervisor_has_started_is_left_alone_when_the_clock_has_b
     assert marked.poll() is None
 
 
-def test_a_number_that_has_become_another_process_is_not_ended(
-    marked: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_number_that_has_become_another_process_is_not_ended(marked: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     mark = descendants.new_mark()
     found = iter([[(marked.pid, mark)]])  # the list was made before the number was given to another
     monkeypatch.setattr(descendants, "_marks", lambda: next(found, []))

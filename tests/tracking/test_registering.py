@@ -82,6 +82,33 @@ def test_a_cell_registers_a_model(model: Any) -> None:
     assert served().registry.version_of_alias("churn", "champion").version == 2
 
 
+def test_a_version_tells_its_run_its_cell_and_its_data(model: Any) -> None:
+    import pandas as pd
+
+    shell = InteractiveShell.instance()
+    shell.reset()
+    shell.user_ns |= {"model": model, "rows": pd.DataFrame({"a": [1.0, 2.0]})}
+    with capture_output():
+        shell.run_cell("%load_ext mlops_nb", store_history=True).raise_error()
+        shell.run_cell("import mlops_nb\nrun = mlops_nb.start_run()\n_ = mlops_nb.log_data(rows, name='train')", store_history=True)
+        shell.run_cell("# keep it\n%track model model --name churn --register --alias champion", store_history=True).raise_error()
+        shell.run_cell("run.end()", store_history=True)
+        shell.run_cell("%unload_ext mlops_nb", store_history=True)
+    run_id = shell.user_ns["run"].run_id
+    found = mlops_nb.model_lineage("churn@champion")
+    assert (found.uri, found.run_id, found.aliases) == ("models:/churn/1", run_id, ["champion"])
+    assert found.cell is not None and (found.cell.execution_count, found.cell.line) == (3, "# keep it")
+    assert [one.name for one in found.data] == ["train"] and found.model_id and found.endpoints is None
+    assert found == mlops_nb.model_lineage("models:/churn/1") == mlops_nb.model_lineage("churn")
+    text = str(found)
+    assert f"({run_id})" in text and "[3] # keep it" in text and "Endpoints:    no Jupyter server runs here" in text
+    for none in ("churn@nobody", "churn/7", "nosuch"):
+        with pytest.raises((NotFound, InvalidInput), match="not found|no version"):
+            mlops_nb.model_lineage(none)
+    with pytest.raises(InvalidInput, match="no version of a registered model"):
+        mlops_nb.model_lineage("models:/m-" + "0" * 32)
+
+
 def test_data_sets_with_mlflows_names() -> None:
     import numpy as np
     import pandas as pd
