@@ -177,7 +177,7 @@ def _check_strangers(folder: Path) -> None:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise UnsafeModel(
             f"The model in '{folder}' could run code: it wants {', '.join(names[:3])}{more} installed, which is no framework of models.",
-            hint="Look at requirements.txt. --allow-unsafe installs it, if you trust the model's maker; --env-manager local installs nothing.",
+            hint="Look at requirements.txt. --allow-unsafe installs it, if you trust its maker; --env-manager local installs nothing.",
         )
 
 

@@ -85,6 +85,6 @@ def test_register_list_and_alias(project: Path, monkeypatch: pytest.MonkeyPatch)
     assert run("alias", "churn", "best", "--delete") == "models:/churn@best is gone.\n"
     (project / "in.json").write_text("[[4.0]]")
     assert json.loads(run("predict", "-m", "models:/churn@prod", "-i", "in.json"))["predictions"] == [pytest.approx(4)]
-    assert "Model card: m" in run("card", "-m", "models:/churn@prod")
+    assert "# Model card: m\n" in run("card", "-m", "models:/churn@prod")
     assert run("generate-dockerfile", "-m", "models:/churn@prod", "-d", "image").startswith("wrote image")
     assert "do not change" in run("update-pip-requirements", "-m", "models:/churn/1", "add", "x==1", fails=True)

@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 import mlops_nb
 from mlops_nb.core.registry import RegistryQuery
 from mlops_nb.errors import InvalidInput, NotFound
+from mlops_nb.models import load_model as load_folder
 from mlops_nb.store.base import ServedStore
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.session import Session
@@ -92,7 +93,7 @@ def test_a_version_tells_its_run_its_cell_and_its_data(model: Any) -> None:
         shell.run_cell("%load_ext mlops_nb", store_history=True).raise_error()
         shell.run_cell("import mlops_nb\nrun = mlops_nb.start_run()\n_ = mlops_nb.log_data(rows, name='train')", store_history=True)
         shell.run_cell("# keep it\n%track model model --name churn --register --alias champion", store_history=True).raise_error()
-        shell.run_cell("run.end()", store_history=True)
+        shell.run_cell("run.set_tag('mlops.hygiene', 'reordered')\nrun.end()", store_history=True)
         shell.run_cell("%unload_ext mlops_nb", store_history=True)
     run_id = shell.user_ns["run"].run_id
     found = mlops_nb.model_lineage("churn@champion")
@@ -102,8 +103,19 @@ def test_a_version_tells_its_run_its_cell_and_its_data(model: Any) -> None:
     assert found == mlops_nb.model_lineage("models:/churn/1") == mlops_nb.model_lineage("churn")
     text = str(found)
     assert f"({run_id})" in text and "[3] # keep it" in text and "Endpoints:    no Jupyter server runs here" in text
+    assert mlops_nb.get_run("models:/churn@champion").run_id == run_id
+    assert list(mlops_nb.load_model("models:/churn@champion").predict([[3.0]])) == pytest.approx(list(model.predict([[3.0]])))
+    with pytest.raises(InvalidInput, match=r"mlops_nb\.load_model\('models:/churn@champion'\)"):
+        load_folder("models:/churn@champion")
+    from mlops_nb.models.card import draft
+    from mlops_nb.models.sources import fetch_model
+
+    card = draft(fetch_model("models:/churn@champion", served()).folder, served())
+    assert card.startswith("# Model card: churn\n")
+    assert "- Reproducibility: reordered: its cells give it again in the order in which they ran" in card and found.hygiene == "reordered"
+    assert f"mlops-nb track reproduce {run_id}" in card
     for none in ("churn@nobody", "churn/7", "nosuch"):
-        with pytest.raises((NotFound, InvalidInput), match="not found|no version"):
+        with pytest.raises((NotFound, InvalidInput), match=r"not found|no version"):
             mlops_nb.model_lineage(none)
     with pytest.raises(InvalidInput, match="no version of a registered model"):
         mlops_nb.model_lineage("models:/m-" + "0" * 32)
