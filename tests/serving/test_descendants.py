@@ -39,9 +39,20 @@ def test_a_number_that_has_become_another_process_is_not_ended(marked: subproces
     assert marked.poll() is None
 
 
+def test_what_another_version_of_the_program_has_marked_is_left_alone() -> None:
+    variables = {**os.environ, descendants.VARIABLE: f"{os.getpid()}:1763769600.12:00"}
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=variables)
+    try:
+        descendants.end_abandoned()
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_mark_of_another_start_of_the_same_number_is_abandoned() -> None:
     pid, began, rest = descendants.new_mark().split(":")
-    variables = {**os.environ, descendants.VARIABLE: f"{pid}:{int(began) - 100}:{rest}"}
+    variables = {**os.environ, descendants.VARIABLE: f"{pid}:t{int(began[1:]) - 100}:{rest}"}
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=variables)
     try:
         descendants.end_abandoned()
