@@ -16,8 +16,9 @@ from mlops_nb.core.formatting import one_line
 from mlops_nb.core.predictions import SLICES_FOLDER, Slices, slices_from_json
 from mlops_nb.core.provenance import Hygiene
 from mlops_nb.core.records import TAG_HYGIENE, Run
-from mlops_nb.errors import NotFound
+from mlops_nb.errors import NotFound, NotSupported
 from mlops_nb.models.metadata import ModelMetadata, read_metadata
+from mlops_nb.models.remote import model_name
 from mlops_nb.models.scan import scan_folder
 from mlops_nb.store.base import ServedStore, TrackingStore
 
@@ -26,6 +27,8 @@ _WORST = 8
 _LEVELS = 8
 _MOST_SETS = 10
 _MAX_SLICES = 1_000_000
+_MACHINE = ("system/", "system.")
+"""Metrics of the machine, which say nothing of the model."""
 _GRADES = {
     Hygiene.LINEAR: "its cells ran as the notebook has them, from top to bottom",
     Hygiene.REORDERED: "its cells give it again in the order in which they ran, which is not that of the notebook",
@@ -63,9 +66,11 @@ def _run_of(metadata: ModelMetadata, store: TrackingStore | None) -> Run | None:
 
 def _name_of(metadata: ModelMetadata, folder: Path, store: TrackingStore | None) -> str:
     """Return what people call the model: of a logged one MLmodel has only the id."""
-    if metadata.model_id and isinstance(store, ServedStore):
-        with contextlib.suppress(NotFound):
-            return store.logged_models.get(metadata.model_id).name
+    if metadata.model_id and store is not None:
+        with contextlib.suppress(NotFound, NotSupported):
+            return (
+                store.logged_models.get(metadata.model_id).name if isinstance(store, ServedStore) else model_name(store, metadata.model_id)
+            )
     return metadata.name.rpartition("/")[2] or folder.name
 
 
@@ -124,12 +129,13 @@ def _quality(run: Run | None, store: TrackingStore | None) -> Iterator[str]:
     yield ""
     yield "## How good it was"
     yield ""
-    if run is None or not run.metrics:
+    measured = {} if run is None else {name: one for name, one in run.metrics.items() if not name.startswith(_MACHINE)}
+    if run is None or not measured:
         yield "No metrics were logged. How was it measured, and on which data?"
         return
     yield "| metric | value | step |"
     yield "|---|---|---|"
-    for name, metric in sorted(run.metrics.items())[:_SHOWN]:
+    for name, metric in sorted(measured.items())[:_SHOWN]:
         yield f"| {_text(name)} | {metric.value:.6g} | {metric.step} |"
     yield ""
     yield from _slices(run, store)
