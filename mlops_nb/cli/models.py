@@ -210,19 +210,48 @@ def register(model_uri: str, name: str, aliases: tuple[str, ...], description: s
 @click.argument("name", required=False)
 @output_option
 def list_models(name: str | None, as_json: bool) -> None:
-    """List the registered models, or the versions of one."""
-    with _registry() as registry:
-        found = registry.versions(name) if name else registry.models()
+    """List the registered models, or the versions of one: from which run each is, and which endpoints serve it."""
     if name:
-        rows = [[one["version"], ", ".join(one["aliases"]), one["stage"], moment(one["created"]), one["source"]] for one in found]
-        text = table(["version", "aliases", "stage", "created", "source"], rows, flexible=4)
-    else:
-        rows = [
-            [one["name"], one["latest"] or "", ", ".join(f"@{a}={v}" for a, v in one["aliases"].items()), one["description"]]
-            for one in found
-        ]
-        text = table(["name", "latest", "aliases", "description"], rows, flexible=3)
+        _list_versions(name, as_json=as_json)
+        return
+    with _registry() as registry:
+        found = registry.models()
+    rows = [
+        [one["name"], one["latest"] or "", ", ".join(f"@{a}={v}" for a, v in one["aliases"].items()), one["description"]] for one in found
+    ]
+    text = table(["name", "latest", "aliases", "description"], rows, flexible=3)
     say(found, text if found else "There are none. mlops-nb models register makes one.", as_json=as_json)
+
+
+def _list_versions(name: str, *, as_json: bool) -> None:
+    from mlops_nb.core.model_sources import VersionSource
+    from mlops_nb.fluent.serving import with_endpoints
+    from mlops_nb.models.lineage import lineage, served
+
+    with _registry() as registry:
+        numbers = [int(one["version"]) for one in registry.versions(name)]
+        found = with_endpoints([lineage(registry.store, VersionSource(name=name, number=number)) for number in numbers])
+    rows = [
+        [one.version, ", ".join(one.aliases), one.stage, moment(one.created), one.run or one.run_id, one.source]
+        + ([] if one.endpoints is None else [served(one.endpoints)])
+        for one in found
+    ]
+    headers = ["version", "aliases", "stage", "created", "run", "source", "endpoints"]
+    text = table(headers[: len(rows[0])], rows, flexible=5) if rows else f"There are no versions of {name}."
+    say(found, text, as_json=as_json)
+
+
+@models.command()
+@click.argument("model", metavar="NAME[@ALIAS|/VERSION]")
+@output_option
+def show(model: str, as_json: bool) -> None:
+    """Show where a version came from (run, cell, data) and which endpoints serve it; the newest, if only the name is given."""
+    from mlops_nb.fluent.serving import with_endpoints
+    from mlops_nb.models.lineage import lineage, wanted
+
+    with _registry() as registry:
+        [found] = with_endpoints([lineage(registry.store, wanted(model))])
+    say(found, str(found), as_json=as_json)
 
 
 @models.command()

@@ -48,7 +48,7 @@ from mlops_nb.fluent.logging import (
 )
 from mlops_nb.fluent.notebooks import check_notebook, reproduce, restore_notebook, share_run
 from mlops_nb.fluent.places import get_artifact_uri, get_registry_uri, get_tracking_uri, set_registry_uri, set_tracking_uri
-from mlops_nb.fluent.registering import register_model
+from mlops_nb.fluent.registering import load_model, model_lineage, register_model
 from mlops_nb.fluent.reporting import report
 from mlops_nb.fluent.searching import search_runs
 from mlops_nb.fluent.stored import archive_run, delete_run, get_parent_run, get_run, note_run, restore_run, tag_run
@@ -73,6 +73,7 @@ __all__ = [
     "get_run",
     "get_tracking_uri",
     "last_active_run",
+    "load_model",
     "log",
     "log_artifact",
     "log_artifacts",
@@ -88,6 +89,7 @@ __all__ = [
     "log_predictions",
     "log_table",
     "log_text",
+    "model_lineage",
     "note_run",
     "privacy",
     "register_model",

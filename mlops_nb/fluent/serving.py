@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from mlops_nb.core.records import Run
 from mlops_nb.errors import InvalidInput, MlopsError, NotFound, NotSupported, SelectorError
+from mlops_nb.models.lineage import Lineage, Serving
 from mlops_nb.monitoring.drift import MIN_ROWS
 from mlops_nb.serving import devices
 from mlops_nb.serving.client import Endpoint, EndpointServer
@@ -149,6 +152,25 @@ def endpoint(name: str, *, model: Any = None) -> Endpoint:
     server = find_server()
     server.get(name)
     return Endpoint(server, name, ours=None if model is None else own_predictions(model), store=_store)
+
+
+def with_endpoints(versions: Sequence[Lineage]) -> list[Lineage]:
+    """Return versions of registered models with the endpoints of the project that serve each, where a Jupyter server runs."""
+    try:
+        infos = find_server().all()
+    except NotSupported:
+        return list(versions)
+    return [msgspec.structs.replace(one, endpoints=_serving(one, infos)) for one in versions]
+
+
+def _serving(version: Lineage, infos: Sequence[EndpointInfo]) -> list[Serving]:
+    uris = {version.uri, *([f"models:/{version.model_id}"] if version.model_id else [])}  # it may be served as what it was made from
+    return [
+        Serving(endpoint=info.name, role=role.value, state=found.state, share=found.share)
+        for info in infos
+        for role, found in ((Role.LIVE, info.live), (Role.CANARY, info.canary), (Role.SHADOW, info.shadow))
+        if found is not None and found.model in uris
+    ]
 
 
 def _store() -> ServedStore:

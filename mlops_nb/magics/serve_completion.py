@@ -71,12 +71,16 @@ class ServeCompleter:
         parser = parser_of(verb)
         options = {string: action for action in parser.arguments for string in action.option_strings}
         word, previous = rest[-1], rest[-2] if len(rest) > 1 else ""
-        if previous in options and options[previous].nargs is None:
-            return self._values(str(options[previous].metavar or ""))
+        if previous in options and options[previous].nargs in (None, "?") and not word.startswith("-"):
+            action = options[previous]
+            found = action.choices or list(self._values(str(action.metavar or "")))
+            if found or action.nargs is None:
+                return found
         if word.startswith("-"):
             return [option for option in options if option.startswith("--")]
         places = [action for action in parser.arguments if not action.option_strings]
-        taken = sum(not each.startswith("-") for each in rest[:-1])
+        pairs = zip(["", *rest], rest[:-1], strict=False)
+        taken = sum(not each.startswith("-") and not (before in options and options[before].nargs is None) for before, each in pairs)
         if taken >= len(places):
             return [option for option in options if option.startswith("--")]
         return places[taken].choices or self._values(str(places[taken].metavar or ""))

@@ -5,6 +5,7 @@ The parts follow Mitchell et al., "Model Cards for Model Reporting" (2019). What
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,17 +14,26 @@ from typing import Any
 from mlops_nb.core.data_profile import ColumnProfile, from_json
 from mlops_nb.core.formatting import one_line
 from mlops_nb.core.predictions import SLICES_FOLDER, Slices, slices_from_json
-from mlops_nb.core.records import Run
-from mlops_nb.errors import NotFound
+from mlops_nb.core.provenance import Hygiene
+from mlops_nb.core.records import TAG_HYGIENE, Run
+from mlops_nb.errors import NotFound, NotSupported
 from mlops_nb.models.metadata import ModelMetadata, read_metadata
+from mlops_nb.models.remote import model_name
 from mlops_nb.models.scan import scan_folder
-from mlops_nb.store.base import TrackingStore
+from mlops_nb.store.base import ServedStore, TrackingStore
 
 _SHOWN = 40
 _WORST = 8
 _LEVELS = 8
 _MOST_SETS = 10
 _MAX_SLICES = 1_000_000
+_MACHINE = ("system/", "system.")
+"""Metrics of the machine, which say nothing of the model."""
+_GRADES = {
+    Hygiene.LINEAR: "its cells ran as the notebook has them, from top to bottom",
+    Hygiene.REORDERED: "its cells give it again in the order in which they ran, which is not that of the notebook",
+    Hygiene.UNSAVED: "it needs a version of a cell that the notebook no longer holds",
+}
 
 
 def draft(folder: Path, store: TrackingStore | None = None) -> str:
@@ -35,7 +45,13 @@ def draft(folder: Path, store: TrackingStore | None = None) -> str:
     """
     metadata = read_metadata(folder)
     run = _run_of(metadata, store)
-    parts = [*_model(metadata, folder), *_training(run, store), *_quality(run, store), *_use(metadata), *_limits(folder, metadata, run)]
+    parts = [
+        *_model(metadata, _name_of(metadata, folder, store)),
+        *_training(run, store),
+        *_quality(run, store),
+        *_use(metadata),
+        *_limits(folder, metadata, run),
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -48,16 +64,26 @@ def _run_of(metadata: ModelMetadata, store: TrackingStore | None) -> Run | None:
         return None
 
 
-def _model(metadata: ModelMetadata, folder: Path) -> Iterator[str]:
+def _name_of(metadata: ModelMetadata, folder: Path, store: TrackingStore | None) -> str:
+    """Return what people call the model: of a logged one MLmodel has only the id."""
+    if metadata.model_id and store is not None:
+        with contextlib.suppress(NotFound, NotSupported):
+            return (
+                store.logged_models.get(metadata.model_id).name if isinstance(store, ServedStore) else model_name(store, metadata.model_id)
+            )
+    return metadata.name.rpartition("/")[2] or folder.name
+
+
+def _model(metadata: ModelMetadata, name: str) -> Iterator[str]:
     flavors = {name: about for name, about in metadata.flavors.items() if name != "python_function"}
-    yield f"# Model card: {_text(metadata.name.rpartition('/')[2] or folder.name)}"
+    yield f"# Model card: {_text(name)}"
     yield ""
     yield "## The model"
     yield ""
-    for name, about in flavors.items():
+    for flavor, about in flavors.items():
         version = next((value for key, value in about.items() if key.endswith("_version")), "")
         kind = about.get("model_class") or about.get("model_type") or about.get("class") or ""
-        yield f"- Framework: {_text(name)} {_text(version)}{' (' + _text(kind) + ')' if kind else ''}"
+        yield f"- Framework: {_text(flavor)} {_text(version)}{' (' + _text(kind) + ')' if kind else ''}"
     yield f"- Made: {_text(metadata.utc_time_created or 'not known')} UTC"
     if metadata.model_id:
         yield f"- Id: `{_code(metadata.model_id)}`"
@@ -94,18 +120,22 @@ def _training(run: Run | None, store: TrackingStore | None) -> Iterator[str]:
     if cells:
         failed = sum(1 for cell in cells if cell.outcome.value == "error")
         yield f"- Cells: {len(cells)} executions{f', {failed} of them failed' if failed else ''}"
+        grade = run.tags.get(TAG_HYGIENE, "")
+        told = f"{grade}: {_GRADES[Hygiene(grade)]}" if grade in set(Hygiene) else "how its cells stand to the notebook is not known"
+        yield f"- Reproducibility: {told}. `mlops-nb track reproduce {_code(run.run_id)}` tries it."
 
 
 def _quality(run: Run | None, store: TrackingStore | None) -> Iterator[str]:
     yield ""
     yield "## How good it was"
     yield ""
-    if run is None or not run.metrics:
+    measured = {} if run is None else {name: one for name, one in run.metrics.items() if not name.startswith(_MACHINE)}
+    if run is None or not measured:
         yield "No metrics were logged. How was it measured, and on which data?"
         return
     yield "| metric | value | step |"
     yield "|---|---|---|"
-    for name, metric in sorted(run.metrics.items())[:_SHOWN]:
+    for name, metric in sorted(measured.items())[:_SHOWN]:
         yield f"| {_text(name)} | {metric.value:.6g} | {metric.step} |"
     yield ""
     yield from _slices(run, store)

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import msgspec
 
-from mlops_nb.errors import InvalidInput, MissingDependencyError, MlopsError
+from mlops_nb.errors import InvalidInput, MissingDependencyError, MlopsError, UnsafeModel
 from mlops_nb.models.installing import Installer
 from mlops_nb.models.own_packages import layer
-from mlops_nb.models.requirements import Unmet, needed_by, to_install, told, unmet
+from mlops_nb.models.requirements import Unmet, needed_by, to_install, told, unknown, unmet
 
 __all__ = ["MANAGERS", "Prepared", "choose", "needed_by", "prepare"]
 
@@ -89,7 +89,7 @@ def choose(
         over: Set when nobody waits for it any more.
 
     Raises:
-        UnsafeModel: If the folder could run code, and nobody has allowed that.
+        UnsafeModel: If the folder or a package that it wants could run code, and nobody has allowed that.
         MlopsError: See `prepare`.
     """
     _known(manager)
@@ -105,6 +105,8 @@ def choose(
     from mlops_nb.models.scan import check
 
     verdict = check(folder, read_metadata(folder), allow_unsafe=allow_unsafe)
+    if not verdict.is_trusted:
+        _check_strangers(folder)
     saying(f"The model gets an environment of its own: {told(missing)}.")
     made = prepare(folder, manager, needs_us=True, cache=cache, saying=saying, over=over, builds=verdict.is_trusted)
     return msgspec.structs.replace(made, unmet=missing)
@@ -166,6 +168,17 @@ def prepare(
     path = f"{target / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     variables = {"VIRTUAL_ENV": str(target), "PATH": path, **({"PYTHONPATH": str(own)} if own else {})}
     return Prepared(python=target / "bin" / "python", variables=variables, is_own=True)
+
+
+def _check_strangers(folder: Path) -> None:
+    """Refuse packages that only the maker of a model may know: installed, they run their code, whatever the scan has found."""
+    names = unknown(to_install(folder, needed_by(folder)[1]))
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise UnsafeModel(
+            f"The model in '{folder}' could run code: it wants {', '.join(names[:3])}{more} installed, which is no framework of models.",
+            hint="Look at requirements.txt. --allow-unsafe installs it, if you trust its maker; --env-manager local installs nothing.",
+        )
 
 
 def _known(manager: str) -> None:

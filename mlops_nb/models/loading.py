@@ -123,6 +123,10 @@ def load_model(folder: str | Path, *, allow_unsafe: bool = False, config: Mappin
         NotSupported: If nothing here loads such a model.
         MissingDependencyError: If the framework is not installed.
     """
+    if str(folder).startswith(("models:/", "runs:/")):
+        raise InvalidInput(
+            f"'{str(folder)[:200]}' is no folder.", hint=f"mlops_nb.load_model({str(folder)[:200]!r}) finds it in the store."
+        )
     place = Path(folder).expanduser()
     metadata = read_metadata(place)
     about = metadata.pyfunc

@@ -30,22 +30,35 @@ def rest(store: TrackingStore) -> RestStore:
     return store
 
 
-def version_source(store: TrackingStore, source: VersionSource) -> str:
-    """Return where the files of a registered version are."""
+def version_form(store: TrackingStore, source: VersionSource) -> dict[str, Any]:
+    """Return a registered version as MLflow's API gives it.
+
+    Raises:
+        NotFound: If there is none.
+    """
     server = rest(store)
+    found: dict[str, Any]
     if source.alias is not None:
         query = {"name": source.name, "alias": source.alias}
-        version = server.ask_mlflow("GET", "/registered-models/alias", query=query)["model_version"]
-    elif source.number is not None:
-        version = {"name": source.name, "version": str(source.number)}
-    else:
+        found = server.ask_mlflow("GET", "/registered-models/alias", query=query)["model_version"]
+        return found
+    number = source.number
+    if number is None:
         wanted: dict[str, Any] = {"name": source.name, **({"stages": [source.stage.value]} if source.stage else {})}
-        found = server.ask_mlflow("POST", "/registered-models/get-latest-versions", body=wanted).get("model_versions", [])
-        if not found:
+        latest = server.ask_mlflow("POST", "/registered-models/get-latest-versions", body=wanted).get("model_versions", [])
+        if not latest:
             raise NotFound(f"The model '{source.name}' has no such version.", hint="mlops-nb models list")
-        version = max(found, key=lambda one: int(one["version"]))
-    query = {"name": source.name, "version": str(version["version"])}
-    return str(server.ask_mlflow("GET", "/model-versions/get-download-uri", query=query)["artifact_uri"])
+        number = max(int(one["version"]) for one in latest)
+    query = {"name": source.name, "version": str(number)}
+    found = server.ask_mlflow("GET", "/model-versions/get", query=query)["model_version"]
+    return found
+
+
+def version_source(store: TrackingStore, source: VersionSource) -> str:
+    """Return where the files of a registered version are."""
+    number = source.number if source.number is not None else version_form(store, source)["version"]
+    query = {"name": source.name, "version": str(number)}
+    return str(rest(store).ask_mlflow("GET", "/model-versions/get-download-uri", query=query)["artifact_uri"])
 
 
 def model_name(store: TrackingStore, model_id: str) -> str:

@@ -17,6 +17,16 @@ from mlops_nb.models.metadata import MLMODEL_FILE, read_metadata, read_yaml
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.\-]*\s*(\[[\w.\-,\s]*\])?\s*((===|==|>=|<=|~=|!=|<|>)\s*[\w.*+!\-]+\s*,?\s*)*(;[^@#]*)?$")
 
 
+# What the frameworks of models and what comes with them are called in the index: who asks for these gets no code of his own.
+_KNOWN = {
+    *("accelerate", "catboost", "cloudpickle", "cmdstanpy", "defusedxml", "dill", "h5py", "jax", "jaxlib", "joblib", "keras", "lightgbm"),
+    *("lightning", "mlflow", "mlflow-skinny", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "pandas", "patsy", "pillow", "polars"),
+    *("prophet", "protobuf", "psutil", "pyarrow", "pytorch-lightning", "pyyaml", "safetensors", "scikit-learn", "scipy", "sentencepiece"),
+    *("sentence-transformers", "skops", "spacy", "statsmodels", "tensorflow", "tensorflow-cpu", "threadpoolctl", "tokenizers", "torch"),
+    *("torchaudio", "torchvision", "tqdm", "transformers", "xgboost", "xgboost-cpu"),
+}
+
+
 class Unmet(msgspec.Struct, frozen=True, kw_only=True):
     """A requirement that this Python does not meet. `present` is the version that is here, or ""."""
 
@@ -90,6 +100,19 @@ def unmet(folder: Path) -> list[Unmet]:
         if not wanted.specifier.contains(version, prereleases=True):
             missing.append(Unmet(name=wanted.name, wanted=str(wanted.specifier), present=version))
     return missing
+
+
+def unknown(lines: list[str]) -> list[str]:
+    """Return the names among requirements that are neither a framework's nor of packages that this Python has.
+
+    A package runs code as soon as it is installed beside a program, and anybody may put one into the index.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    names = dict.fromkeys(canonicalize_name(Requirement(line).name) for line in lines)
+    here = {canonicalize_name(one.metadata["Name"] or "") for one in metadata.distributions()} if set(names) - _KNOWN else set()
+    return [name for name in names if name not in _KNOWN and name not in here]
 
 
 def told(missing: list[Unmet], shown: int = 5) -> str:

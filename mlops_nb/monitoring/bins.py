@@ -1,8 +1,9 @@
-"""How the values of columns are distributed, as counts in bins: what drift is measured on. No value of a row is kept.
+"""How the values of columns are distributed, as counts in bins: what drift is measured on. No row is kept.
 
 The bins of a column come from its reference, so that counts of any other data can be held against it: for numbers the
 edges are 20 quantiles of the reference, with one bin below and one above all of it; of few texts each has a bin of its
-own, with one more for all others.
+own, with one more for all others. So quantiles, ends and frequent texts of the reference can be read from its bins; of
+requests and predictions only counts are kept.
 """
 
 from __future__ import annotations

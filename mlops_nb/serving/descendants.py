@@ -19,7 +19,6 @@ VARIABLE = "MLOPS_NB_SERVED_BY"
 _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 50
 _PAUSE = 0.01
-_SAME_SECONDS = 1.0
 _MOST = 10_000
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -34,9 +33,7 @@ def adopt_orphans() -> None:
 
 def new_mark() -> str:
     """Return the value of `VARIABLE` for one worker of this process."""
-    import psutil
-
-    return f"{os.getpid()}:{psutil.Process().create_time():.2f}:{secrets.token_hex(8)}"
+    return f"{os.getpid()}:{_began(os.getpid())}:{secrets.token_hex(8)}"
 
 
 def usage(pid: int) -> tuple[int, int]:
@@ -86,9 +83,8 @@ def end_marked(mark: str) -> int:
         found = [pid for pid, value in _marks() if value == mark]
         if not found:
             break
-        count += len(found)
         for pid in found:
-            _kill(pid)
+            count += _kill_marked(pid, mark)
         time.sleep(_PAUSE)
     return count
 
@@ -102,6 +98,28 @@ def end_abandoned() -> int:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
+
+
+def _kill_marked(pid: int, mark: str) -> bool:
+    """End a process if it still has the mark, for its number may have become another's; return whether it did."""
+    import psutil
+
+    descriptor = -1
+    try:
+        if hasattr(os, "pidfd_open"):
+            descriptor = os.pidfd_open(pid)  # stands for this process alone from here on
+        if psutil.Process(pid).environ().get(VARIABLE) != mark:
+            return False
+        if descriptor >= 0:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    except (psutil.Error, OSError):  # it has ended, or is none of ours
+        return False
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return True
 
 
 def _marks() -> Iterator[tuple[int, str]]:
@@ -123,16 +141,37 @@ def _namespace(pid: int) -> str:
 
 
 def _is_supervised(mark: str) -> bool:
+    pid, _, rest = mark.partition(":")
+    began = rest.partition(":")[0]
+    try:
+        now = _began(int(pid))
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):
+        return True  # whose it is cannot be told
+    return now == began or not began.startswith("t")  # what another version of this program has written
+
+
+def _began(pid: int) -> str:
+    """Return when a process began, `t` and ticks since the machine was started: that stays when somebody sets the clock.
+
+    Raises:
+        ProcessLookupError: If there is none.
+        OSError: If it cannot be told.
+    """
+    if sys.platform == "linux":
+        try:
+            return "t" + Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+        except (FileNotFoundError, IndexError):
+            raise ProcessLookupError(pid) from None
     import psutil
 
-    pid, _, rest = mark.partition(":")
     try:
-        began = float(rest.partition(":")[0])
-        return bool(abs(psutil.Process(int(pid)).create_time() - began) < _SAME_SECONDS)
+        return f"t{psutil.Process(pid).create_time() * 100:.0f}"  # of other systems the kernel keeps it as it was
     except psutil.NoSuchProcess:
-        return False
-    except (ValueError, psutil.Error):
-        return True  # whose it is cannot be told
+        raise ProcessLookupError(pid) from None
+    except psutil.Error as error:
+        raise OSError(str(error)) from error
 
 
 def _memory(pid: int) -> int:

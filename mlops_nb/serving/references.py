@@ -10,6 +10,7 @@ from mlops_nb.core.data_profile import ColumnProfile, from_json
 from mlops_nb.core.records import Run
 from mlops_nb.errors import InvalidInput, MlopsError
 from mlops_nb.monitoring.bins import MAX_COLUMNS, ColumnBins, Reference, bins_of, bins_of_column, columns_of
+from mlops_nb.monitoring.drift import MIN_ROWS
 from mlops_nb.serving.records import OUTPUT
 from mlops_nb.store.base import ServedStore
 
@@ -58,7 +59,7 @@ def of_rows(rows: Any, predictions: Any, *, names: list[str] | None, source: str
         source: What it is, in words.
 
     Raises:
-        InvalidInput: If they have no columns, or not those of the model.
+        InvalidInput: If they have no columns or not those of the model, or are too few to tell anything.
     """
     columns = columns_of(rows)
     if not columns:
@@ -75,6 +76,8 @@ def of_rows(rows: Any, predictions: Any, *, names: list[str] | None, source: str
             )
         columns = [(name, given[name]) for name in names[:MAX_COLUMNS]]
     count = len(columns[0][1])
+    if count < MIN_ROWS:  # and bins of so few would be the rows themselves
+        raise InvalidInput(f"Requests are held against at least {MIN_ROWS} rows; these are {count}.", hint="Give more, such as X_train.")
     return Reference(
         source=f"{source}, {count:,} rows",
         inputs=[bins_of_column(name, values) for name, values in columns],

@@ -63,6 +63,16 @@ class SecretBox:
             raise InvalidInput(f"{where} holds no key that encrypts.", hint=f"Make one: {_MAKE}") from None
 
     def _file_key(self, *, create: bool) -> str:
+        try:
+            return self._kept_key(create=create)
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise InvalidInput(
+                f"The key of the webhooks' secrets, {self._key_file}, cannot be read or made: {why}.",
+                hint=f"Let this user read it, or set {ENV_KEYS[0]}.",
+            ) from None
+
+    def _kept_key(self, *, create: bool) -> str:
         from cryptography.fernet import Fernet
 
         if self._key_file is None:

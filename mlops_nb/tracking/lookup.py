@@ -63,7 +63,7 @@ def find_run(store: TrackingStore, selector: str | Run | ActiveRun, *, notebook:
 
     Args:
         store: Where to look.
-        selector: Text, or a run, of which the present state is returned.
+        selector: Text, or a run, of which the present state is returned; `models:/NAME@ALIAS` is the run that made the version.
         notebook: Whose run `@main` is, as its runs are tagged; by default that of this kernel, where there is one.
 
     Raises:
@@ -72,6 +72,8 @@ def find_run(store: TrackingStore, selector: str | Run | ActiveRun, *, notebook:
     """
     if not isinstance(selector, str):
         return store.get_run(selector.run_id)
+    if selector.startswith("models:/"):
+        return _of_version(store, selector)
     parsed = selectors.parse(selector)
     if isinstance(parsed, Last):
         return _last(store, parsed)
@@ -85,6 +87,15 @@ def find_run(store: TrackingStore, selector: str | Run | ActiveRun, *, notebook:
             condition = f"tags.{_quoted(parsed.key)} = {_text(parsed.value)}"
         return _first(store, condition) or _raise_none(f"No run has the tag '{selector[4:]}'.")
     return _named(store, parsed)
+
+
+def _of_version(store: TrackingStore, uri: str) -> Run:
+    from mlops_nb.models.lineage import lineage, wanted
+
+    found = lineage(store, wanted(uri))
+    if not found.run_id:
+        raise NotFound(f"It is not known which run made {found.uri}.", hint=f"mlops-nb models show {found.name}/{found.version}")
+    return store.get_run(found.run_id)
 
 
 def _last(store: TrackingStore, selector: Last) -> Run:

@@ -98,13 +98,15 @@ class Courier:
     def _drain(self, pool: ThreadPoolExecutor) -> Delivered:
         """Send what is due until nothing is; what becomes due meanwhile is sent too."""
         store, done = self._store(), Delivered()
+        if self._sender is None:
+            self._sender = Sender()
         running: dict[Future[str], str] = {}
         try:
             while not self._stopping:
                 due = store.due_in()  # nearly always nothing is: no write lock for that
                 if due is not None and due <= 0 and len(running) < _SENDERS:
                     for message in store.claim(_SENDERS - len(running), busy=list(running.values())):
-                        running[pool.submit(self._attempt, store, message)] = message.webhook_id
+                        running[pool.submit(_attempt, self._sender, store, message)] = message.webhook_id
                 if not running:
                     break
                 for future in wait(running, timeout=self._poll_seconds, return_when=FIRST_COMPLETED).done:
@@ -114,17 +116,6 @@ class Courier:
         finally:
             wait(running)
         return done
-
-    def _attempt(self, store: WebhookStore, message: Outgoing) -> str:
-        if self._sender is None:
-            self._sender = Sender()
-        sent = self._sender.send(message)
-        retry = retry_in(sent, message.attempts) if sent.error else None
-        store.finish(message.delivery_id, response_status=sent.status, error=sent.error, retry_seconds=retry)
-        if not sent.error:
-            return "delivered"
-        log.info("A %s could not be delivered (attempt %d): %s", message.event, message.attempts, sent.error)
-        return "failed" if retry is None else "retried"
 
     def _prune(self) -> None:
         if time.monotonic() - self._pruned > _PRUNE_EVERY:
@@ -141,6 +132,18 @@ class Courier:
         if self._sender is not None:
             self._sender.__exit__()
             self._sender = None
+
+
+def _attempt(sender: Sender, store: WebhookStore, message: Outgoing) -> str:
+    sent = sender.send(message)
+    retry = retry_in(sent, message.attempts) if sent.error else None
+    store.finish(message.delivery_id, response_status=sent.status, error=sent.error, retry_seconds=retry)
+    if not sent.error:
+        return "delivered"
+    # Not where it goes: the addresses of many receivers are secrets themselves, and logs are read by more people.
+    answer = "no answer" if sent.status is None else f"answer {sent.status}"
+    log.info("A %s to the webhook %s was not taken (attempt %d): %s", message.event, message.webhook_id, message.attempts, answer)
+    return "failed" if retry is None else "retried"
 
 
 def prune(store: WebhookStore) -> int:

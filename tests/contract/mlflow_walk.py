@@ -41,6 +41,7 @@ def text(value: str) -> str:
     value = value.replace(SERVER, "SERVER")
     value = re.sub(r"/tmp/[^ ,')\]\"]*/", "TMP/", value)
     value = _HEX.sub(lambda match: _ids.setdefault(match[0], f"ID{len(_ids)}"), value)
+    value = re.sub(r"\b[0-9a-f]{40}\b", "COMMIT", value)  # between two walks somebody may commit
     value = _TIME.sub("TIME", value)
     if _MADE_UP.fullmatch(value):
         return "NAME"

@@ -33,6 +33,7 @@ def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **kept: Any) -> str:
         if kept.get("rows"):
             mlops_nb.log_predictions(truth, guess, rows=rows, name="validation")
         run.log(acc=0.85)
+        run.log({"system/cpu_utilization_percentage": 97.0})
         model = linear.LogisticRegression().fit(rows[["age"]], np.arange(200) % 2)
         save_model(model, tmp_path / "model", input_example=rows[["age"]][:3], run_id=run.run_id)
     store = sessions.current.fresh_store()
@@ -49,6 +50,7 @@ def test_the_worst_slices_and_what_was_seen_are_told(project: Path, tmp_path: Pa
     assert lines[0].startswith("| age | 0 to 49.75 | 50 | 0.6 | 0.4618 to 0.7239")  # Wilson's interval of 30 in 50
     assert r"| plan | free\|&lt;b&gt; | 100 | 0.3 |" in text and "<b>" not in text
     assert "age: float64; 0.0 to 199.0; none missing" in text and "pro" in text
+    assert "| acc | 0.85 |" in text and "cpu" not in text  # of the machine's load no model gets better
     assert "hold nothing that a scan knows to run code" in text
 
 

@@ -76,10 +76,15 @@ def test_register_list_and_alias(project: Path, monkeypatch: pytest.MonkeyPatch)
     told = json.loads(run("register", "-m", f"models:/{info.model_id}", "-n", "churn", "--alias", "prod", "--json"))
     assert told == {"name": "churn", "version": 1, "aliases": ["prod"]}
     assert "churn" in run("list") and "@prod=1" in run("list") and f"models:/{info.model_id}" in run("list", "churn")
+    shown = json.loads(run("show", "churn@prod", "--json"))
+    assert (shown["name"], shown["version"], shown["model_id"], shown["run_id"]) == ("churn", 1, info.model_id, info.run_id)
+    assert f"Model id:     {info.model_id}" in run("show", "churn")
+    assert json.loads(run("list", "churn", "--json"))[0]["run"] == shown["run"] in run("list", "churn")
+    assert "nobody" in run("show", "churn@nobody", fails=True)
     assert run("alias", "churn", "best", "1") == "models:/churn@best is version 1.\n"
     assert run("alias", "churn", "best", "--delete") == "models:/churn@best is gone.\n"
     (project / "in.json").write_text("[[4.0]]")
     assert json.loads(run("predict", "-m", "models:/churn@prod", "-i", "in.json"))["predictions"] == [pytest.approx(4)]
-    assert "Model card: m" in run("card", "-m", "models:/churn@prod")
+    assert "# Model card: m\n" in run("card", "-m", "models:/churn@prod")
     assert run("generate-dockerfile", "-m", "models:/churn@prod", "-d", "image").startswith("wrote image")
     assert "do not change" in run("update-pip-requirements", "-m", "models:/churn/1", "add", "x==1", fails=True)

@@ -19,7 +19,7 @@ import requests
 
 from mlops_nb.errors import InvalidInput, MlopsError, UnsafeModel
 from mlops_nb.models import environments
-from mlops_nb.models.requirements import unmet
+from mlops_nb.models.requirements import unknown, unmet
 from tests.serving.conftest import Host, run_python, until
 
 ROWS = {"dataframe_split": {"columns": ["x"], "data": [[1.0], [2.0]]}}
@@ -133,6 +133,16 @@ def test_nothing_is_installed_for_a_model_that_would_be_refused(tmp_path: Path) 
     with pytest.raises(UnsafeModel, match="code that is imported"):
         environments.choose(model(tmp_path / "m", "tinydep==1.0"), "virtualenv")
     assert not kept(tmp_path)
+
+
+def test_no_package_of_a_strangers_own_is_installed_for_a_harmless_model(models: Path, tmp_path: Path) -> None:
+    """A wheel runs code as soon as a program starts beside it: by a `.pth` file, or in the place of another package."""
+    folder = shutil.copytree(models / "numbers", tmp_path / "m")  # not known here any more, once it is changed
+    (folder / "requirements.txt").write_text("numpy\nTinyDep==1.0\npytest<1\n")
+    with pytest.raises(UnsafeModel, match="it wants tinydep installed, which is no framework of models"):
+        environments.choose(folder, "virtualenv")
+    assert not kept(tmp_path)
+    assert unknown(["scikit-learn==1.0.2", "PyTest<1", "torch; python_version > '3'"]) == []
 
 
 def test_a_python_that_is_too_old_for_the_worker_is_told(tmp_path: Path) -> None:

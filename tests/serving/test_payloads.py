@@ -141,4 +141,10 @@ def test_completion_knows_verbs_variables_options_and_endpoints() -> None:
     assert completer.complete("%serve model --exa", "--exa") == ["--example"]
     assert "X_val" in completer.complete("%serve model --example ", "")
     assert completer.complete("%serve code churn p", "p") == ["python"]
+    assert completer.complete("%serve model --env ", "") == ["clean", "kernel"]
+    assert completer.complete("%serve model --env-manager u", "u") == ["uv"]
+    assert completer.complete("%serve model --route ", "") == ["json", "v2", "openai"]
+    assert completer.complete("%serve model --shadow ", "") == ["5%", "10%", "50%"]
+    assert "X_val" in completer.complete("%serve parity --with model churn ", "")
+    assert "--gpu" in completer.complete("%serve model --gpu ", "")
     assert completer.complete("%track ", "") == []

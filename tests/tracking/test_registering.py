@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 import mlops_nb
 from mlops_nb.core.registry import RegistryQuery
 from mlops_nb.errors import InvalidInput, NotFound
+from mlops_nb.models import load_model as load_folder
 from mlops_nb.store.base import ServedStore
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.session import Session
@@ -80,6 +81,44 @@ def test_a_cell_registers_a_model(model: Any) -> None:
     namespace = {"model": model}
     exec(captured.stdout[captured.stdout.index("import mlops_nb") :], namespace)
     assert served().registry.version_of_alias("churn", "champion").version == 2
+
+
+def test_a_version_tells_its_run_its_cell_and_its_data(model: Any) -> None:
+    import pandas as pd
+
+    shell = InteractiveShell.instance()
+    shell.reset()
+    shell.user_ns |= {"model": model, "rows": pd.DataFrame({"a": [1.0, 2.0]})}
+    with capture_output():
+        shell.run_cell("%load_ext mlops_nb", store_history=True).raise_error()
+        shell.run_cell("import mlops_nb\nrun = mlops_nb.start_run()\n_ = mlops_nb.log_data(rows, name='train')", store_history=True)
+        shell.run_cell("# keep it\n%track model model --name churn --register --alias champion", store_history=True).raise_error()
+        shell.run_cell("run.set_tag('mlops.hygiene', 'reordered')\nrun.end()", store_history=True)
+        shell.run_cell("%unload_ext mlops_nb", store_history=True)
+    run_id = shell.user_ns["run"].run_id
+    found = mlops_nb.model_lineage("churn@champion")
+    assert (found.uri, found.run_id, found.aliases) == ("models:/churn/1", run_id, ["champion"])
+    assert found.cell is not None and (found.cell.execution_count, found.cell.line) == (3, "# keep it")
+    assert [one.name for one in found.data] == ["train"] and found.model_id and found.endpoints is None
+    assert found == mlops_nb.model_lineage("models:/churn/1") == mlops_nb.model_lineage("churn")
+    text = str(found)
+    assert f"({run_id})" in text and "[3] # keep it" in text and "Endpoints:    no Jupyter server runs here" in text
+    assert mlops_nb.get_run("models:/churn@champion").run_id == run_id
+    assert list(mlops_nb.load_model("models:/churn@champion").predict([[3.0]])) == pytest.approx(list(model.predict([[3.0]])))
+    with pytest.raises(InvalidInput, match=r"mlops_nb\.load_model\('models:/churn@champion'\)"):
+        load_folder("models:/churn@champion")
+    from mlops_nb.models.card import draft
+    from mlops_nb.models.sources import fetch_model
+
+    card = draft(fetch_model("models:/churn@champion", served()).folder, served())
+    assert card.startswith("# Model card: churn\n")
+    assert "- Reproducibility: reordered: its cells give it again in the order in which they ran" in card and found.hygiene == "reordered"
+    assert f"mlops-nb track reproduce {run_id}" in card
+    for none in ("churn@nobody", "churn/7", "nosuch"):
+        with pytest.raises((NotFound, InvalidInput), match=r"not found|no version"):
+            mlops_nb.model_lineage(none)
+    with pytest.raises(InvalidInput, match="no version of a registered model"):
+        mlops_nb.model_lineage("models:/m-" + "0" * 32)
 
 
 def test_data_sets_with_mlflows_names() -> None:

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from mlops_nb.errors import InvalidInput
 from mlops_nb.monitoring.bins import ColumnBins, Reference, bins_of, count
 from mlops_nb.monitoring.drift import MIN_ROWS, ColumnDrift, Verdict, compare, ks, overall
 from mlops_nb.monitoring.observed import Counts, Observed
 from mlops_nb.monitoring.traffic import TrafficMeter
+from mlops_nb.serving import references
 
 
 def table(rows: int, seed: int = 0, **shifts: float) -> pd.DataFrame:
@@ -139,3 +141,9 @@ def test_traffic_of_the_last_minute_is_whole_however_much_comes() -> None:
     assert meter.versions() == {"live": 15_000, "canary": 5_000} and sum(meter.course()) == 20_000
     now[0] += 61
     assert meter.totals() == (0, 0, 0) and meter.quantiles(0.5) == [None]
+
+
+def test_a_reference_of_few_rows_is_refused_because_its_bins_would_be_the_rows() -> None:
+    few = pd.DataFrame({"who": ["ada", "bob", "eve"], "age": [41.0, 52.0, 63.0]})
+    with pytest.raises(InvalidInput, match="at least 100 rows; these are 3"):
+        references.of_rows(few, None, names=None, source="X")

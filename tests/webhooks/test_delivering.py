@@ -217,3 +217,13 @@ def test_attempts_grow_apart_and_end() -> None:
     assert all(wait is not None and high / 2 <= wait <= high for wait, high in zip(waits[:-1], longest, strict=True))
     assert retry_in(Sent(status=429, error="x", retry_after=1e9), 1) == 3600
     assert retry_in(Sent(status=404, error="x", is_final=True), 1) is None
+
+
+def test_the_log_does_not_have_the_address_of_a_receiver(store: SqlStore, caplog: pytest.LogCaptureFixture) -> None:
+    """That of many chat programs is all that is needed to write there."""
+    hook = managing.create(store.webhooks, "chat", f"http://127.0.0.1:{free_port()}/services/T0/S3CRET", EVENTS)
+    store.registry.create_model("m")
+    with caplog.at_level("INFO", logger="mlops_nb"):
+        assert deliver(store).retried == 1
+    assert hook.webhook_id in caplog.text
+    assert "S3CRET" not in caplog.text

@@ -165,6 +165,19 @@ def test_a_secret_whose_key_is_gone_is_told_and_the_message_is_not_sent_unsigned
         store.webhooks.create("b", "https://example.org/1", ALL, secret="s3cret")
 
 
+def test_a_key_that_cannot_be_read_is_told_and_holds_up_no_other_message(store: SqlStore, tmp_path: Path) -> None:
+    store.webhooks.create("a", "https://example.org/1", ALL, secret="s3cret")
+    store.webhooks.create("b", "https://example.org/2", ALL)
+    store.registry.create_model("iris")
+    (tmp_path / "state" / "webhooks.key").unlink()
+    (tmp_path / "state" / "webhooks.key").mkdir()
+    signed, plain = store.webhooks.claim(2)
+    assert "webhooks.key, cannot be read or made: Is a directory" in signed.problem
+    assert (plain.problem, signed.secret) == ("", None)
+    with pytest.raises(InvalidInput, match="cannot be read or made"):
+        store.webhooks.create("c", "https://example.org/1", ALL, secret="s3cret")
+
+
 def test_a_key_of_the_environment_may_be_exchanged(store: SqlStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from cryptography.fernet import Fernet
 
