@@ -18,6 +18,7 @@ from mlops_nb.core.gates import Gate
 from mlops_nb.errors import InvalidInput, NotFound, did_you_mean
 
 OUTPUT_FOLDER = "ci"
+GATES_FROM = ("base", "here")
 _KEYS = ("gates", "baseline", "pass_env", "timeout", "cell_timeout", "price_per_hour", "kernel")
 
 
@@ -30,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         choice: Which baseline.
         gates: What to keep to.
         gates_file: Where they stand, for readers; empty without any.
+        gate_paths: The file, or where it would be looked for.
+        gates_from: Whose gates judge: `base`, `here`, or None for what is usual.
         report: Where the report goes; data and pictures lie beside it.
         html: Write it as a page as well.
         output_dir: Where the executed notebooks go.
@@ -47,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     choice: Choice
     gates: tuple[Gate, ...]
     gates_file: str
+    gate_paths: tuple[Path, ...]
+    gates_from: str | None
     report: Path
     html: bool
     output_dir: Path
@@ -65,6 +70,7 @@ def settle(
     parameters: Mapping[str, Any] | None,
     baseline: str | None,
     gates: str | Path | None,
+    gates_from: str | None,
     report: str | Path,
     html: bool,
     output_dir: str | Path | None,
@@ -87,7 +93,9 @@ def settle(
         if key not in _KEYS:
             hint = did_you_mean(key, _KEYS) or f"There are: {', '.join(_KEYS)}."
             raise InvalidInput(f"[tool.mlops_nb.ci] in pyproject.toml has no '{one_line(str(key))[:40]}'.", hint=hint)
-    found_gates, gates_file = _gates(gates if gates is not None else table.get("gates"), project)
+    if gates_from not in (None, *GATES_FROM):
+        raise InvalidInput(f"There are no gates from '{one_line(str(gates_from))[:40]}'.", hint=f"There are: {', '.join(GATES_FROM)}.")
+    found_gates, gates_file, gate_paths = _gates(gates if gates is not None else table.get("gates"), project)
     report_path = Path(report).expanduser()
     if report_path.suffix.lower() != ".md":
         raise InvalidInput(f"The report cannot be written as '{report_path.name}'.", hint="Let its name end in .md; .json lies beside it.")
@@ -104,6 +112,8 @@ def settle(
         choice=choice_of(baseline if baseline is not None else _text("baseline", table), project.state_dir / config.BASELINE_FILE),
         gates=tuple(found_gates),
         gates_file=gates_file,
+        gate_paths=gate_paths,
+        gates_from=gates_from,
         report=report_path.resolve(),
         html=html,
         output_dir=(project.state_dir / OUTPUT_FOLDER if output_dir is None else Path(output_dir).expanduser()).resolve(),
@@ -139,19 +149,19 @@ def _notebooks(named: Sequence[str | Path]) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _gates(named: object, project: config.Project) -> tuple[list[Gate], str]:
+def _gates(named: object, project: config.Project) -> tuple[list[Gate], str, tuple[Path, ...]]:
     if named is None:
-        for suffix in (".yml", ".yaml"):
-            path = (project.state_dir / config.GATE_FILE).with_suffix(suffix)
+        usual = tuple((project.state_dir / config.GATE_FILE).with_suffix(suffix) for suffix in (".yml", ".yaml"))
+        for path in usual:
             if path.is_file():
-                return read_gates(path), _shown(path, project.root)
-        return [], ""
+                return read_gates(path), _shown(path, project.root), usual
+        return [], _shown(usual[0], project.root), usual
     if not isinstance(named, (str, Path)):
         raise InvalidInput("gates in [tool.mlops_nb.ci] is no path.", hint='Write gates = "gates.yml"')
     path = Path(named).expanduser()
     if isinstance(named, str) and not path.is_file() and (project.root / path).is_file():
         path = project.root / path
-    return read_gates(path), _shown(path.resolve(), project.root)
+    return read_gates(path), _shown(path.resolve(), project.root), (path.resolve(),)
 
 
 def _shown(path: Path, root: Path) -> str:

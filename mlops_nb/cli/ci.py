@@ -30,6 +30,11 @@ def ci() -> None:
 @click.option("-y", "--parameters-yaml", "texts", multiple=True, metavar="YAML", help="Parameters as YAML.")
 @click.option("--baseline", metavar="@main|rerun|none|RUN|FILE", help="What to compare with; by default @main, else .mlops/baseline.json.")
 @click.option("--gates", type=_PATH, help="The gate file; by default .mlops/gates.yml, if it is there.")
+@click.option(
+    "--gates-from",
+    type=click.Choice(["base", "here"]),
+    help="Whose gates judge where this commit changes them: the default branch's (in a CI) or its own (elsewhere).",
+)
 @click.option("--report", type=_PATH, default="report.md", show_default=True, help="The report; .json and pictures lie beside it.")
 @click.option("--html", is_flag=True, help="Write the report as one page, too.")
 @click.option("--timeout", type=float, metavar="S", help="How long all of it may take (seconds).")
