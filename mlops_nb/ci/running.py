@@ -22,7 +22,7 @@ from mlops_nb.ci.progress import Progress
 from mlops_nb.ci.protocol import Ending, Job
 from mlops_nb.ci.reporting import report_part, write_report
 from mlops_nb.ci.result import CiResult, NotebookResult, exit_code_of
-from mlops_nb.ci.settings import Settings, settle
+from mlops_nb.ci.settings import Settings, check_places, settle
 from mlops_nb.ci.worktree import checked_out, commit_of_branch, top_of
 from mlops_nb.core.gates import Gate
 from mlops_nb.core.records import TAG_CI_SECONDS, Run
@@ -140,6 +140,7 @@ class _CiJob:
         # What the end needs is loaded now: a CI that stops a job gives it seconds.
         executed.runs_of(store, "")
         parts = [self._part(path, store) for path in self.settings.notebooks]
+        check_places(self.settings)
         for changed in dict.fromkeys(self.gates.changed_for(part.name) for part in parts):
             if changed.words:
                 changes = (f"{metric} {before or 'no gate'} → {now or 'no gate'}" for metric, before, now in changed.changes)
@@ -165,6 +166,7 @@ class _CiJob:
             notebooks=results,
             files=tuple(files),
             problems=tuple(self.problems),
+            gates_file=self.settings.gates_file,
         )
 
     def _part(self, path: Path, store: TrackingStore) -> _Part:
@@ -334,6 +336,7 @@ class _CiJob:
         found = part.baseline
         return NotebookResult(
             notebook=part.name,
+            path=part.path,
             ending=part.execution.ending,
             reason=part.execution.reason,
             cell=part.execution.cell,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mlops_nb.errors import InvalidInput, NotFound, did_you_mean
 
 OUTPUT_FOLDER = "ci"
 GATES_FROM = ("base", "here")
+_MAX_PARAMETERS = 4_000_000
 _KEYS = ("gates", "baseline", "pass_env", "timeout", "cell_timeout", "price_per_hour", "kernel")
 
 
@@ -127,6 +129,21 @@ def settle(
     )
 
 
+def check_places(settings: Settings) -> None:
+    """Try to write where report and notebooks are to go, before anybody waits for what would be lost.
+
+    Raises:
+        InvalidInput: If that is not possible.
+    """
+    for folder, option in ((settings.report.parent, "--report"), (settings.output_dir, "--output-dir")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                continue
+        except OSError as error:
+            raise InvalidInput(f"{folder} cannot be written to: {error.strerror}.", hint=f"Name another place: {option}") from None
+
+
 def _notebooks(named: Sequence[str | Path]) -> tuple[Path, ...]:
     if not named:
         raise InvalidInput("No notebook is named.", hint="For example: mlops-nb ci run train.ipynb")
@@ -203,3 +220,65 @@ def _number(key: str, given: float | None, table: Mapping[str, Any]) -> float | 
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
         raise InvalidInput(f"{key} is '{one_line(str(value))[:40]}'.", hint="Give a number, 0 or more.")
     return float(value)
+
+
+# -- parameters
+
+
+def parameters_of(
+    pairs: Sequence[tuple[str, str]], *, raw: Sequence[tuple[str, str]] = (), files: Sequence[str] = (), texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return parameters; files come before texts, texts before pairs, and what comes later counts, as in papermill.
+
+    Args:
+        pairs: Names and values; True, False, None and numbers are read as such.
+        raw: Names and texts.
+        files: YAML files.
+        texts: YAML.
+
+    Raises:
+        NotFound: If a file is not there.
+        InvalidInput: If something is no YAML mapping.
+    """
+    found: dict[str, Any] = {}
+    for file in files:
+        path = Path(file).expanduser()
+        try:
+            with path.open("rb") as opened:
+                content = opened.read(_MAX_PARAMETERS)
+        except FileNotFoundError:
+            raise NotFound(f"There is no parameter file '{path}'.", hint="Name a YAML file for -f.") from None
+        except OSError as error:
+            raise InvalidInput(f"The parameter file '{path}' cannot be read: {error.strerror or error}.") from None
+        found |= _mapping(content, path.name)
+    for text in texts:
+        found |= _mapping(text, "-y")
+    found |= {name: _read_word(value) for name, value in pairs}
+    return found | dict(raw)
+
+
+def _mapping(content: bytes | str, where: str) -> dict[str, Any]:
+    import yaml
+    from papermill.cli import NoDatesSafeLoader
+
+    try:
+        value = yaml.load(content, Loader=NoDatesSafeLoader)  # a safe loader that leaves dates as texts
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{where} is no YAML: {one_line(str(error))[:200]}.", hint="For example: {lr: 0.1, depth: 3}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{where} holds no parameters.", hint="For example: {lr: 0.1, depth: 3}")
+    return value
+
+
+def _read_word(text: str) -> Any:
+    words = {"True": True, "False": False, "None": None}
+    if text in words:
+        return words[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

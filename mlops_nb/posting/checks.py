@@ -12,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from mlops_nb.config import Project
+from mlops_nb.core.notebook_lines import line_of_cell
 from mlops_nb.errors import InvalidInput
 from mlops_nb.forges.base import Annotation, AnnotationLevel, Check, CheckStatus, Conclusion, Forge, ForgeNotFound, PostedCheck
 from mlops_nb.posting.cutting import cut
@@ -134,26 +135,11 @@ def _of_report(content: dict[str, Any], path: Path) -> list[Annotation]:
         if not _is_inside(notebook):
             continue
         cell = failure.get("cell")
-        line = _line_of_cell(path.parent / notebook, cell) if isinstance(cell, int) else 1
+        line = line_of_cell(path.parent / notebook, cell) if isinstance(cell, int) else 1
         message = "\n".join(str(failure[key]) for key in ("reason", "hint") if failure.get(key)) or "It failed."
         title = f"Cell {cell} failed" if isinstance(cell, int) else "The notebook failed"
         found.append(Annotation(path=notebook, line=line, message=message[:60_000], level="failure", title=title))
     return found
-
-
-def _line_of_cell(notebook: Path, number: int) -> int:
-    """Return the line of a notebook's file where a code cell begins, 1 where that cannot be told."""
-    try:
-        text = notebook.read_text(encoding="utf-8")
-        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-        source = cells[number - 1]["source"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return 1
-    first = source[0] if isinstance(source, list) and source else source
-    same = sum(1 for cell in cells[: number - 1] if (cell["source"][:1] or [""])[0] == first) if isinstance(source, list) else 0
-    written = json.dumps(first, ensure_ascii=False) if first else '"source"'
-    lines = [count for count, line in enumerate(text.splitlines(), 1) if line.strip().rstrip(",") == written]
-    return lines[same] if same < len(lines) else 1
 
 
 def _is_inside(path: str) -> bool:
