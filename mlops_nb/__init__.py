@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlops_nb.ci.running import run_notebooks
     from mlops_nb.errors import MlopsError
     from mlops_nb.fluent import (
         active_run,
@@ -157,6 +158,7 @@ __all__ = [
     "restore_experiment",
     "restore_notebook",
     "restore_run",
+    "run_notebooks",
     "run_table",
     "search_experiments",
     "search_runs",
@@ -181,7 +183,12 @@ __all__ = [
 ]
 
 _FRAMEWORKS = ("sklearn", "xgboost", "lightgbm", "catboost", "keras", "pytorch", "lightning", "statsmodels", "transformers", "optuna")
-_VIEWS = {"explore": "mlops_nb.widgets.explorer", "plot": "mlops_nb.widgets.figures.kinds", "run_table": "mlops_nb.widgets.run_table"}
+_ELSEWHERE = {
+    "explore": "mlops_nb.widgets.explorer",
+    "plot": "mlops_nb.widgets.figures.kinds",
+    "run_notebooks": "mlops_nb.ci.running",
+    "run_table": "mlops_nb.widgets.run_table",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -205,10 +212,10 @@ def __getattr__(name: str) -> Any:
         from mlops_nb.tracking.models import log_model
 
         return log_model
-    if name in _VIEWS:
+    if name in _ELSEWHERE:
         import importlib
 
-        return getattr(importlib.import_module(_VIEWS[name]), name)
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
     if name in ("serve", "endpoint"):
         from mlops_nb.fluent import serving
 

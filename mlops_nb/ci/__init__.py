@@ -12,13 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlops_nb.ci.keeping import write_baseline_file
+    from mlops_nb.ci.baseline_file import write_baseline_file
     from mlops_nb.ci.result import CiResult, Exit, NotebookResult
     from mlops_nb.ci.running import run_notebooks
 
 __all__ = ["CiResult", "Exit", "NotebookResult", "run_notebooks", "write_baseline_file"]
 
-_PLACES = {"CiResult": "result", "Exit": "result", "NotebookResult": "result", "run_notebooks": "running", "write_baseline_file": "keeping"}
+_PLACES = {
+    **dict.fromkeys(("CiResult", "Exit", "NotebookResult"), "result"),
+    "run_notebooks": "running",
+    "write_baseline_file": "baseline_file",
+}
 
 
 def __getattr__(name: str) -> Any:

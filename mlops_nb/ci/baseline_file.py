@@ -5,22 +5,38 @@ It is for repositories whose jobs share no tracking store. A reviewer sees in it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from mlops_nb import config
 from mlops_nb.comparing.predictions import RunPredictions
 from mlops_nb.core.datasets import CONTEXT_TAG, Dataset, DatasetInput, RunInputs
 from mlops_nb.core.formatting import one_line
-from mlops_nb.core.records import TAG_GIT_BRANCH, TAG_GIT_COMMIT, TAG_NOTEBOOK, Metric, Run, float_from_json, float_to_json
+from mlops_nb.core.records import (
+    TAG_CI,
+    TAG_CI_EVENT,
+    TAG_GIT_BRANCH,
+    TAG_GIT_COMMIT,
+    TAG_NOTEBOOK,
+    TAG_PARENT,
+    Metric,
+    Run,
+    float_from_json,
+    float_to_json,
+)
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.reports.writing import write_file
-from mlops_nb.store.base import TrackingStore
+from mlops_nb.store.base import RunQuery, TrackingStore
+from mlops_nb.tracking import session as sessions
+from mlops_nb.tracking.lookup import find_run
 
 _MAX_BYTES = 8_000_000
+_LOOKED_AT = 500
 _RunId = Annotated[str, Meta(pattern=r"^[0-9a-f]{0,64}$")]
 _Text = Annotated[str, Meta(max_length=8_000)]
 _Number = float | Literal["NaN", "Infinity", "-Infinity"]
@@ -164,3 +180,48 @@ def as_run(name: str, kept: KeptNotebook) -> Run:
         tags={key: value for key, value in tags.items() if value},
         inputs=RunInputs(datasets=inputs),
     )
+
+
+# -- which runs
+
+
+def write_baseline_file(runs: Sequence[str] = (), path: str | Path | None = None) -> tuple[Path, list[str]]:
+    """Write runs as the baselines of their notebooks.
+
+    Args:
+        runs: Selectors; by default of each notebook the last finished run that `mlops-nb ci run` made.
+        path: The file; by default `.mlops/baseline.json`.
+
+    Returns:
+        The file, and a line for each notebook.
+    Raises:
+        NotFound: If there is no such run.
+        InvalidInput: If a run belongs to no notebook, or two to the same.
+        PermissionDenied: If the file may not be written.
+    """
+    store = sessions.current.fresh_store()
+    chosen = [find_run(store, run) for run in runs] if runs else _last_of_each(store)
+    by_notebook: dict[str, Run] = {}
+    for run in chosen:
+        if run.notebook is None:
+            raise InvalidInput(f"Run {run.name} belongs to no notebook.", hint="Name a run that a notebook made.")
+        if run.notebook in by_notebook:
+            raise InvalidInput(f"Two of these runs belong to {run.notebook}.", hint="Name one run a notebook.")
+        by_notebook[run.notebook] = run
+    project = config.find_project()
+    place = project.state_dir / config.BASELINE_FILE if path is None else Path(path).expanduser()
+    if path is None:
+        project.create()
+    write_baselines(place, store, by_notebook)
+    return place, [f"{name}: run {run.name} ({run.run_id[:8]}), {len(run.metrics)} metrics" for name, run in sorted(by_notebook.items())]
+
+
+def _last_of_each(store: TrackingStore) -> list[Run]:
+    condition = f"tags.`{TAG_CI}` is not null and status = 'FINISHED' and tags.`{TAG_PARENT}` is null"
+    found: dict[str, Run] = {}
+    for run in store.search_runs(RunQuery(filter=condition, max_results=_LOOKED_AT)).items:
+        if run.notebook is not None and run.tags.get(TAG_CI_EVENT) != "baseline":
+            found.setdefault(run.notebook, run)
+    if not found:
+        raise NotFound("No notebook has a finished run of `mlops-nb ci run` here.", hint="Run one, or name a run.")
+    return list(found.values())

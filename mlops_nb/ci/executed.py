@@ -135,6 +135,8 @@ def _hint(execution: Execution, run: Run | None) -> str:
         return "Mostly the memory was used up: let it use less, or give it a larger machine."
     if execution.ending is Ending.BROKEN and "NoSuchKernel" in execution.reason:
         return "Install the kernel, or name another: --kernel python3"
+    if execution.ending is Ending.BROKEN and "No kernel name found" in execution.reason:
+        return "Save it in Jupyter with a kernel, or name one: --kernel python3"
     return ""
 
 

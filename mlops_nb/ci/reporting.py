@@ -11,8 +11,10 @@ import msgspec
 from mlops_nb.ci.baseline import Baseline, NoBaseline
 from mlops_nb.ci.executed import Breakdown, peak_memory
 from mlops_nb.ci.execution import Execution
+from mlops_nb.ci.gate_file import GatesChanged
 from mlops_nb.ci.judging import Judged
 from mlops_nb.ci.origin import Origin
+from mlops_nb.ci.protocol import Ending
 from mlops_nb.comparing.pull_request import notebook_of
 from mlops_nb.core.records import TAG_CI_SECONDS, Run
 from mlops_nb.reports.pull_request import data
@@ -36,6 +38,7 @@ def report_part(
     execution: Execution,
     pictures: Pictures,
     gates_file: str,
+    gates_changed: GatesChanged,
     price_per_hour: float | None,
     url: str,
     default_branch: str,
@@ -52,6 +55,7 @@ def report_part(
         execution: Its execution.
         pictures: Takes the files of the report.
         gates_file: Where the gates stand.
+        gates_changed: What the commit changes of them.
         price_per_hour: What the machine costs.
         url: Page of the job.
         default_branch: Its name, for where there is no baseline.
@@ -74,7 +78,7 @@ def report_part(
             metrics=metrics[:5000],
             machine=machine,
             links=links,
-            trust=data.Trust(gates=gates_file[:400]),
+            trust=_warned(data.Trust(gates=gates_file[:400]), gates_changed),
             run_id=run.run_id if run is not None else "",
         )
     part = notebook_of(
@@ -95,6 +99,7 @@ def report_part(
     part = msgspec.structs.replace(
         part,
         machine=msgspec.structs.replace(machine, words=part.machine.words),
+        trust=_warned(part.trust, gates_changed),
         # That a branch has another commit than main is no news; both stand in the title.
         environment=[change for change in part.environment if change.key not in ("git commit", "git branch")],
     )
@@ -113,8 +118,14 @@ def _with_file(part: data.Notebook, judged: Judged) -> data.Notebook:
         metrics=metrics[:5000],
         verdict=judge(metrics, has_baseline=True, failed=part.failure is not None),
         params=[data.Change(key=row.key[:400], base=_cut(row.values[0]), this=_cut(row.values[-1])) for row in changed],
-        trust=data.Trust(significance=result.significance[:2000], gates=part.trust.gates),
+        unchanged=["params"] if result.params and not changed else [],
+        trust=msgspec.structs.replace(part.trust, significance=result.significance[:2000]),
     )
+
+
+def _warned(trust: data.Trust, changed: GatesChanged) -> data.Trust:
+    changes = [data.Change(key=name[:400], base=base, this=this) for name, base, this in changed.changes[:200]]
+    return msgspec.structs.replace(trust, changed_gates=changes, warning=changed.words[:2000])
 
 
 def _cut(value: str | None) -> str | None:
@@ -147,7 +158,7 @@ def _machine(execution: Execution, base: Baseline | None, price_per_hour: float 
         base_duration_ms=_duration_of(base),
         peak_memory=execution.peak_memory,
         cost=cost,
-        is_fresh=True,
+        is_fresh=True if execution.ending is Ending.FINISHED else None,
     )
 
 

@@ -38,6 +38,7 @@ class NotebookResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         notebook: Its path in the project.
+        path: Its path on this machine.
         ending: How its execution ended.
         reason: Why, if it did not come to its end.
         cell: Number of the cell that it ended in, from 1.
@@ -50,6 +51,7 @@ class NotebookResult(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     notebook: str
+    path: Path
     ending: Ending
     reason: str
     cell: int | None
@@ -77,12 +79,14 @@ class CiResult(msgspec.Struct, frozen=True, kw_only=True):
         notebooks: Each one's part.
         files: What was written of the report, the Markdown first.
         problems: What else went wrong, such as a store that did not answer.
+        gates_file: Where the gates stand, from the root of the project.
     """
 
     exit_code: int
     notebooks: tuple[NotebookResult, ...]
     files: tuple[Path, ...]
     problems: tuple[str, ...] = ()
+    gates_file: str = ""
 
     @property
     def passed(self) -> bool:

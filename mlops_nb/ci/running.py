@@ -15,13 +15,14 @@ from mlops_nb.ci import executed
 from mlops_nb.ci.baseline import Baseline, Kind, NoBaseline, baseline_of_rerun, find_baseline
 from mlops_nb.ci.environment import asked_for, kernel_environment
 from mlops_nb.ci.execution import Execution, Signals, execute, new_execution_id
+from mlops_nb.ci.gate_file import GateFile, gates_against_base
 from mlops_nb.ci.judging import Judged, judge
-from mlops_nb.ci.origin import Origin, origin_of
+from mlops_nb.ci.origin import LOCAL, Origin, origin_of
 from mlops_nb.ci.progress import Progress
 from mlops_nb.ci.protocol import Ending, Job
 from mlops_nb.ci.reporting import report_part, write_report
 from mlops_nb.ci.result import CiResult, NotebookResult, exit_code_of
-from mlops_nb.ci.settings import Settings, settle
+from mlops_nb.ci.settings import Settings, check_places, settle
 from mlops_nb.ci.worktree import checked_out, commit_of_branch, top_of
 from mlops_nb.core.gates import Gate
 from mlops_nb.core.records import TAG_CI_SECONDS, Run
@@ -42,6 +43,7 @@ def run_notebooks(
     parameters: Mapping[str, Any] | None = None,
     baseline: str | None = None,
     gates: str | Path | None = None,
+    gates_from: str | None = None,
     report: str | Path = "report.md",
     html: bool = False,
     output_dir: str | Path | None = None,
@@ -63,6 +65,8 @@ def run_notebooks(
         baseline: `@main` (the last finished run of the default branch), `rerun` (the default branch, run again here), a
             baseline file (.json), a run, or `none`; by default `@main`, else `.mlops/baseline.json` if it is there.
         gates: The gate file; by default `.mlops/gates.yml` if it is there.
+        gates_from: Whose gates judge where this commit changes them: those of the default branch (`base`, what is usual in a
+            CI) or its own (`here`, elsewhere). The report says what it changes.
         report: The report in Markdown; its data (.json) and pictures lie beside it.
         html: Write the report as one page as well.
         output_dir: Where the executed notebooks go; by default `.mlops/ci`.
@@ -85,6 +89,7 @@ def run_notebooks(
         parameters=parameters,
         baseline=baseline,
         gates=gates,
+        gates_from=gates_from,
         report=report,
         html=html,
         output_dir=output_dir,
@@ -121,6 +126,8 @@ class _CiJob:
         self.target: Target = sessions.current.shipper().target
         self.project = config.find_project(settings.cwd)
         self.origin: Origin = origin_of(os.environ, self.folder)
+        by_base = (settings.gates_from or ("here" if self.origin.ci == LOCAL else "base")) == "base"
+        self.gates: GateFile = gates_against_base(settings.gates, settings.gate_paths, self.origin, by_base=by_base)
         self.environment = kernel_environment(os.environ, settings.pass_env)
         # The notebook records where this process reads, whatever each would have found by itself.
         self.environment["MLOPS_NB_TRACKING_URI"] = self.target.store_uri
@@ -133,6 +140,11 @@ class _CiJob:
         # What the end needs is loaded now: a CI that stops a job gives it seconds.
         executed.runs_of(store, "")
         parts = [self._part(path, store) for path in self.settings.notebooks]
+        check_places(self.settings)
+        for changed in dict.fromkeys(self.gates.changed_for(part.name) for part in parts):
+            if changed.words:
+                changes = (f"{metric} {before or 'no gate'} → {now or 'no gate'}" for metric, before, now in changed.changes)
+                self.progress.say(f"! Gates: {'; '.join([*changes, changed.words])}")
         if names := asked_for(os.environ, self.settings.pass_env):
             self.progress.say(f"The notebooks get these variables besides the harmless ones: {', '.join(names)}")
         with Signals() as signals:
@@ -154,6 +166,7 @@ class _CiJob:
             notebooks=results,
             files=tuple(files),
             problems=tuple(self.problems),
+            gates_file=self.settings.gates_file,
         )
 
     def _part(self, path: Path, store: TrackingStore) -> _Part:
@@ -166,7 +179,7 @@ class _CiJob:
         return _Part(
             path=path,
             name=name,
-            gates=[gate for gate in self.settings.gates if gate.is_for(name)],
+            gates=self.gates.for_notebook(name),
             baseline=wanted,
             execution=Execution(notebook=path, output=output, execution_id=new_execution_id()),
         )
@@ -253,6 +266,7 @@ class _CiJob:
             execution=part.execution,
             pictures=self.pictures,
             gates_file=self.settings.gates_file if part.gates else "",
+            gates_changed=self.gates.changed_for(part.name),
             price_per_hour=self.settings.price_per_hour,
             url=self.origin.url,
             default_branch=self.origin.default_branch,
@@ -322,6 +336,7 @@ class _CiJob:
         found = part.baseline
         return NotebookResult(
             notebook=part.name,
+            path=part.path,
             ending=part.execution.ending,
             reason=part.execution.reason,
             cell=part.execution.cell,

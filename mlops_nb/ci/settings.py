@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from mlops_nb.core.gates import Gate
 from mlops_nb.errors import InvalidInput, NotFound, did_you_mean
 
 OUTPUT_FOLDER = "ci"
+GATES_FROM = ("base", "here")
+_MAX_PARAMETERS = 4_000_000
 _KEYS = ("gates", "baseline", "pass_env", "timeout", "cell_timeout", "price_per_hour", "kernel")
 
 
@@ -30,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         choice: Which baseline.
         gates: What to keep to.
         gates_file: Where they stand, for readers; empty without any.
+        gate_paths: The file, or where it would be looked for.
+        gates_from: Whose gates judge: `base`, `here`, or None for what is usual.
         report: Where the report goes; data and pictures lie beside it.
         html: Write it as a page as well.
         output_dir: Where the executed notebooks go.
@@ -47,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     choice: Choice
     gates: tuple[Gate, ...]
     gates_file: str
+    gate_paths: tuple[Path, ...]
+    gates_from: str | None
     report: Path
     html: bool
     output_dir: Path
@@ -65,6 +72,7 @@ def settle(
     parameters: Mapping[str, Any] | None,
     baseline: str | None,
     gates: str | Path | None,
+    gates_from: str | None,
     report: str | Path,
     html: bool,
     output_dir: str | Path | None,
@@ -87,7 +95,9 @@ def settle(
         if key not in _KEYS:
             hint = did_you_mean(key, _KEYS) or f"There are: {', '.join(_KEYS)}."
             raise InvalidInput(f"[tool.mlops_nb.ci] in pyproject.toml has no '{one_line(str(key))[:40]}'.", hint=hint)
-    found_gates, gates_file = _gates(gates if gates is not None else table.get("gates"), project)
+    if gates_from not in (None, *GATES_FROM):
+        raise InvalidInput(f"There are no gates from '{one_line(str(gates_from))[:40]}'.", hint=f"There are: {', '.join(GATES_FROM)}.")
+    found_gates, gates_file, gate_paths = _gates(gates if gates is not None else table.get("gates"), project)
     report_path = Path(report).expanduser()
     if report_path.suffix.lower() != ".md":
         raise InvalidInput(f"The report cannot be written as '{report_path.name}'.", hint="Let its name end in .md; .json lies beside it.")
@@ -104,6 +114,8 @@ def settle(
         choice=choice_of(baseline if baseline is not None else _text("baseline", table), project.state_dir / config.BASELINE_FILE),
         gates=tuple(found_gates),
         gates_file=gates_file,
+        gate_paths=gate_paths,
+        gates_from=gates_from,
         report=report_path.resolve(),
         html=html,
         output_dir=(project.state_dir / OUTPUT_FOLDER if output_dir is None else Path(output_dir).expanduser()).resolve(),
@@ -115,6 +127,21 @@ def settle(
         pass_env=(*asked, *pass_env),
         price_per_hour=_number("price_per_hour", None, table),
     )
+
+
+def check_places(settings: Settings) -> None:
+    """Try to write where report and notebooks are to go, before anybody waits for what would be lost.
+
+    Raises:
+        InvalidInput: If that is not possible.
+    """
+    for folder, option in ((settings.report.parent, "--report"), (settings.output_dir, "--output-dir")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                continue
+        except OSError as error:
+            raise InvalidInput(f"{folder} cannot be written to: {error.strerror}.", hint=f"Name another place: {option}") from None
 
 
 def _notebooks(named: Sequence[str | Path]) -> tuple[Path, ...]:
@@ -139,19 +166,19 @@ def _notebooks(named: Sequence[str | Path]) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _gates(named: object, project: config.Project) -> tuple[list[Gate], str]:
+def _gates(named: object, project: config.Project) -> tuple[list[Gate], str, tuple[Path, ...]]:
     if named is None:
-        for suffix in (".yml", ".yaml"):
-            path = (project.state_dir / config.GATE_FILE).with_suffix(suffix)
+        usual = tuple((project.state_dir / config.GATE_FILE).with_suffix(suffix) for suffix in (".yml", ".yaml"))
+        for path in usual:
             if path.is_file():
-                return read_gates(path), _shown(path, project.root)
-        return [], ""
+                return read_gates(path), _shown(path, project.root), usual
+        return [], _shown(usual[0], project.root), usual
     if not isinstance(named, (str, Path)):
         raise InvalidInput("gates in [tool.mlops_nb.ci] is no path.", hint='Write gates = "gates.yml"')
     path = Path(named).expanduser()
     if isinstance(named, str) and not path.is_file() and (project.root / path).is_file():
         path = project.root / path
-    return read_gates(path), _shown(path.resolve(), project.root)
+    return read_gates(path), _shown(path.resolve(), project.root), (path.resolve(),)
 
 
 def _shown(path: Path, root: Path) -> str:
@@ -193,3 +220,65 @@ def _number(key: str, given: float | None, table: Mapping[str, Any]) -> float | 
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
         raise InvalidInput(f"{key} is '{one_line(str(value))[:40]}'.", hint="Give a number, 0 or more.")
     return float(value)
+
+
+# -- parameters
+
+
+def parameters_of(
+    pairs: Sequence[tuple[str, str]], *, raw: Sequence[tuple[str, str]] = (), files: Sequence[str] = (), texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return parameters; files come before texts, texts before pairs, and what comes later counts, as in papermill.
+
+    Args:
+        pairs: Names and values; True, False, None and numbers are read as such.
+        raw: Names and texts.
+        files: YAML files.
+        texts: YAML.
+
+    Raises:
+        NotFound: If a file is not there.
+        InvalidInput: If something is no YAML mapping.
+    """
+    found: dict[str, Any] = {}
+    for file in files:
+        path = Path(file).expanduser()
+        try:
+            with path.open("rb") as opened:
+                content = opened.read(_MAX_PARAMETERS)
+        except FileNotFoundError:
+            raise NotFound(f"There is no parameter file '{path}'.", hint="Name a YAML file for -f.") from None
+        except OSError as error:
+            raise InvalidInput(f"The parameter file '{path}' cannot be read: {error.strerror or error}.") from None
+        found |= _mapping(content, path.name)
+    for text in texts:
+        found |= _mapping(text, "-y")
+    found |= {name: _read_word(value) for name, value in pairs}
+    return found | dict(raw)
+
+
+def _mapping(content: bytes | str, where: str) -> dict[str, Any]:
+    import yaml
+    from papermill.cli import NoDatesSafeLoader
+
+    try:
+        value = yaml.load(content, Loader=NoDatesSafeLoader)  # a safe loader that leaves dates as texts
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{where} is no YAML: {one_line(str(error))[:200]}.", hint="For example: {lr: 0.1, depth: 3}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{where} holds no parameters.", hint="For example: {lr: 0.1, depth: 3}")
+    return value
+
+
+def _read_word(text: str) -> Any:
+    words = {"True": True, "False": False, "None": None}
+    if text in words:
+        return words[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -30,6 +30,11 @@ def ci() -> None:
 @click.option("-y", "--parameters-yaml", "texts", multiple=True, metavar="YAML", help="Parameters as YAML.")
 @click.option("--baseline", metavar="@main|rerun|none|RUN|FILE", help="What to compare with; by default @main, else .mlops/baseline.json.")
 @click.option("--gates", type=_PATH, help="The gate file; by default .mlops/gates.yml, if it is there.")
+@click.option(
+    "--gates-from",
+    type=click.Choice(["base", "here"]),
+    help="Whose gates judge where this commit changes them: the default branch's (in a CI) or its own (elsewhere).",
+)
 @click.option("--report", type=_PATH, default="report.md", show_default=True, help="The report; .json and pictures lie beside it.")
 @click.option("--html", is_flag=True, help="Write the report as one page, too.")
 @click.option("--timeout", type=float, metavar="S", help="How long all of it may take (seconds).")
@@ -65,12 +70,13 @@ def run_command(
                  130, 143 a signal     6 not recorded or not comparable: the store
     """
     import os
+    import sys
 
-    from mlops_nb.ci import outputs
-    from mlops_nb.ci.parameters import parameters_of
+    from mlops_nb.ci import telling
     from mlops_nb.ci.progress import progress_for
     from mlops_nb.ci.result import Exit
     from mlops_nb.ci.running import run_notebooks
+    from mlops_nb.ci.settings import parameters_of
     from mlops_nb.errors import InvalidInput, MlopsError, NotFound
 
     try:
@@ -82,7 +88,8 @@ def run_command(
 
         click.echo(f"✗ {one_line(str(error))}", err=True)
         context.exit(int(Exit.USAGE if is_usage else Exit.NOT_RECORDED))
-    outputs.tell_github(result, dict(os.environ), summary=summary)
+    telling.tell_github(result, os.environ, summary=summary)
+    telling.annotate(result, os.environ, sys.stderr)
     _say(result, as_json)
     context.exit(result.exit_code)
 
@@ -240,7 +247,7 @@ def write_baseline(runs: tuple[str, ...], output: Path | None) -> None:
 
     Commit the file: `mlops-nb ci run` compares with it where the store has no run of the default branch.
     """
-    from mlops_nb.ci.keeping import write_baseline_file
+    from mlops_nb.ci.baseline_file import write_baseline_file
 
     path, names = write_baseline_file(runs, output)
     for name in names:

@@ -41,7 +41,7 @@ def list_runs(query: tuple[str, ...], sort: str | None, number: int, experiment:
 @click.option("--tab", help="Only this of it: metrics, params, cells, data, files, env, system or model.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 def show_run(run: str, tab: str | None, as_json: bool) -> None:
-    """Show one run: @last, @best:METRIC, a name or the beginning of an id."""
+    """Show one run: @last, @best:METRIC, @main, a name or the beginning of an id."""
     from mlops_nb import fluent
     from mlops_nb.magics import cards
 

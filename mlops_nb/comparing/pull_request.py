@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mlops_nb.comparing.cells import CellPair, CellStatus
 from mlops_nb.comparing.comparison import Comparison, compare_runs
@@ -73,7 +73,8 @@ def notebook_of(
     rows = [row for row in result.metrics if not row.key.startswith(SYSTEM_METRICS) or row.key in named]
     metrics = metrics_of(rows, gates, has_baseline=base is not None)
     shown = sorted(metrics, key=gate_rank)[:_CURVES]
-    cells, images = _cells(comparison.cells if comparison is not None else [], pictures)
+    pairs = comparison.cells if comparison is not None else []
+    cells, images = _cells(_reached(pairs) if failure is not None else pairs, pictures)
     runs = [run for run in (base, this) if run is not None]
     environment = comparison.environment if comparison is not None else compare_environments(store, runs)
     return Notebook(
@@ -87,6 +88,7 @@ def notebook_of(
         data=_data(comparison.data) if comparison is not None else [],
         packages=[_plain_package(change) for change in _changes(environment) if change.key.startswith(PACKAGE)],
         environment=[change for change in _changes(environment) if not change.key.startswith(PACKAGE)],
+        unchanged=_unchanged(comparison) if comparison is not None else [],
         cells=cells,
         cell_count=len(comparison.cells) if comparison is not None else 0,
         images=[
@@ -99,6 +101,23 @@ def notebook_of(
         trust=Trust(significance=(comparison.significance if comparison is not None else "")[:2000], gates=gates_file[:400]),
         run_id=this.run_id,
     )
+
+
+def _unchanged(comparison: Comparison) -> list[Literal["params", "data", "code"]]:
+    """Return what is known to be the same in both runs."""
+    data, cells = comparison.data, comparison.cells
+    is_same = {
+        "params": not any(row.changed for row in comparison.params) and any(run.params for run in comparison.runs),
+        "data": data is not None and data.same and bool(data.pairs),
+        "code": bool(cells) and not any(pair.source_changed or pair.base is None or pair.other is None for pair in cells),
+    }
+    return [kind for kind in ("params", "data", "code") if is_same[kind]]
+
+
+def _reached(pairs: Sequence[CellPair]) -> Sequence[CellPair]:
+    """Return the pairs up to the last cell that ran: those behind it have not been removed, they were not reached."""
+    last = max((place for place, pair in enumerate(pairs) if pair.other is not None), default=-1)
+    return pairs[: last + 1]
 
 
 def _plain_package(change: Change) -> Change:

@@ -211,7 +211,9 @@ def _outcome(
     name = f"'{one_line(metric)[:80]}'"
     if value is None:
         guess = did_you_mean(metric, run.metrics) if before is None else None
-        return GateOutcome.MISSING, " ".join(filter(None, [f"{name} was not logged.", guess]))
+        # A gate that names no notebook is for all of them, and of these it may be the wrong one.
+        other = "A gate for other notebooks names them (notebook: …)." if gate.notebook == "*" and before is None and not guess else None
+        return GateOutcome.MISSING, " ".join(filter(None, [f"{name} was not logged.", guess, other]))
     if math.isnan(value):
         return GateOutcome.FAIL, f"{name} is NaN."
     if gate.minimum is not None and value < gate.minimum:

@@ -15,7 +15,7 @@ def get_run(selector: str | Run | ActiveRun = "@last") -> Run:
     """Return a run as the store has it now.
 
     Args:
-        selector: `@last`, `@last~1`, `@best:METRIC`, `@worst:METRIC`, `tag:NAME`, the beginning of an id, a name, or a run.
+        selector: `@last`, `@last~1`, `@best:METRIC`, `@worst:METRIC`, `@main`, `tag:NAME`, the beginning of an id, a name, or a run.
 
     Raises:
         NotFound, SelectorError: If none fits, or several do.

@@ -45,7 +45,7 @@ class CompareMagics(Magics):
             [--plot curves|parallel|scatter|importance|confusion|roc]
             [--only-changed] [--export FILE.md|.html|.csv]
 
-        RUN: @last, @last~1, @best:auc, @worst:loss, tag:baseline, a name, the beginning of an id, or a variable with a run.
+        RUN: @last, @last~1, @best:auc, @worst:loss, @main, tag:baseline, a name, the beginning of an id, or a variable with a run.
 
         %compare
         %compare @best:val_auc @last --metric val_auc

@@ -14,7 +14,7 @@ from mlops_nb.magics.parsers import CELL_VERB, COMPARE, REPORT, VERBS, parser_of
 from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.session import Session
 
-_SELECTORS = ("@last", "@last~1", "@best:", "@worst:", "tag:")
+_SELECTORS = ("@last", "@last~1", "@best:", "@worst:", "@main", "tag:")
 _MOST = 100
 _ID_SHOWN = 8
 
@@ -108,7 +108,7 @@ class TrackCompleter:
             yield from self.known.experiments
         if kind in ("VAR", "NAME", "EXPR", "PATH|VAR", "PATH|FIGURE"):
             yield from self._variables()
-        if kind.startswith("PATH") or kind in ("FILE", "RUN|NOTEBOOK"):
+        if kind.startswith("PATH") or kind in ("FILE", "FILE|FOLDER", "RUN|NOTEBOOK"):
             yield from _files(word, suffix=".ipynb" if kind == "RUN|NOTEBOOK" else "")
 
     def _runs(self, word: str) -> Iterator[str]:

@@ -117,7 +117,7 @@ class TrackMagics(ReadingVerbs, Magics):
         %%track [NAME] [options of start] [--series NAME] [--append RUN]
                                                    the cell is a run, with a live card: it begins and ends with the cell
 
-        RUN: @last, @last~1, @best:auc, @worst:loss, tag:baseline, a name, the beginning of an id, or a variable with a run.
+        RUN: @last, @last~1, @best:auc, @worst:loss, @main, tag:baseline, a name, the beginning of an id, or a variable with a run.
 
         %track start lr-sweep -e churn -p lr=lr -t baseline
         %track log auc=roc_auc_score(y, p) --step epoch

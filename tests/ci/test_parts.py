@@ -13,19 +13,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import mlops_nb
 from mlops_nb.ci import baseline as baselines
 from mlops_nb.ci.baseline import Baseline, Kind, NoBaseline, choice_of, find_baseline
 from mlops_nb.ci.baseline_file import as_run, read_baselines, write_baselines
 from mlops_nb.ci.environment import kernel_environment
+from mlops_nb.ci.gate_file import GatesChanged, gates_against_base, read_gates
 from mlops_nb.ci.judging import judge
 from mlops_nb.ci.origin import Origin, default_branch, origin_of
-from mlops_nb.ci.parameters import parameters_of
 from mlops_nb.ci.progress import Lines
-from mlops_nb.ci.protocol import CellEnded
+from mlops_nb.ci.protocol import CellEnded, Ending
+from mlops_nb.ci.result import CiResult, NotebookResult
 from mlops_nb.ci.running import run_notebooks
+from mlops_nb.ci.settings import parameters_of
+from mlops_nb.ci.telling import annotate
 from mlops_nb.ci.worktree import checked_out, commit_of_branch
 from mlops_nb.core.comparison import Verdict
-from mlops_nb.core.gates import Gate
+from mlops_nb.core.gates import Gate, GateResult, evaluate
 from mlops_nb.core.records import TAG_CI, TAG_CI_DEFAULT_BRANCH, TAG_NOTEBOOK, Metric, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, MlopsError, NotFound
@@ -326,3 +330,93 @@ def test_progress_lines_are_no_commands_to_a_ci_whatever_a_notebook_is_called() 
     shown = out.getvalue().splitlines()
     assert shown[0] == "::group::a.ipynb ::add-mask::x%250A" and shown[-1] == "::endgroup::"
     assert not any(line.lstrip().startswith("::") for line in shown[1:-1]) and "cell 2/3  500 ms" in shown[2]
+
+
+TOKEN = "ghs_" + "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def result_of(path: Path, *, reason: str, gates: tuple[GateResult, ...] = ()) -> CiResult:
+    part = NotebookResult(
+        notebook="a,b.ipynb",
+        path=path,
+        ending=Ending.FAILED,
+        reason=reason,
+        cell=2,
+        seconds=1.0,
+        run_id="",
+        verdict="failed",
+        baseline="none",
+        gates=gates,
+        output=None,
+    )
+    return CiResult(exit_code=3, notebooks=(part,), files=(), gates_file=".mlops/gates.yml")
+
+
+def test_github_is_told_the_line_of_the_failing_cell_and_of_the_gate_and_no_text_becomes_a_command(repository: Path) -> None:
+    path = notebook(repository, "x = 1", "raise ValueError(x)", name="a,b.ipynb")
+    made = Run(run_id="0" * 32, experiment_id="0", name="r", start_time=1, metrics={"auc": Metric(key="auc", value=0.5, timestamp=1)})
+    gate = evaluate([Gate(metric="auc", minimum=0.9, line=4)], made, None, None)
+    result = result_of(path, reason=f"ValueError: 50%\n::error::no {TOKEN}", gates=gate)
+    out = io.StringIO()
+    annotate(result, {"GITHUB_TOKEN": TOKEN}, out)
+    assert out.getvalue() == "", "that is no GitHub Actions"
+    annotate(result, {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(repository), "GITHUB_TOKEN": TOKEN}, out)
+    cell, limit = out.getvalue().splitlines()
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), start=1) if "raise ValueError" in text)
+    assert cell.startswith(f"::error file=a%2Cb.ipynb,line={line},title=a%2Cb.ipynb%3A cell 2::failed: ValueError: 50%25%0A::error::no ")
+    assert TOKEN not in cell
+    assert limit == "::error file=.mlops/gates.yml,line=4,title=a%2Cb.ipynb%3A auc::'auc' is 0.5000, below 0.9000."
+
+
+def write_gate_file(folder: Path, tolerance: float) -> Path:
+    path = folder / ".mlops" / "gates.yml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"gates:\n  - {{metric: val_auc, direction: maximize, tolerance: {tolerance}}}\n")
+    return path
+
+
+def test_a_branch_that_changes_its_gates_is_judged_by_those_of_main_and_the_change_is_told(repository: Path) -> None:
+    path = write_gate_file(repository, 0.002)
+    commit(repository)
+    git(repository, "checkout", "--quiet", "-b", "feature")
+    origin = Origin(branch="feature", default_branch="main", pull_request=7)
+    same = gates_against_base(read_gates(path), [path], origin, by_base=True)
+    assert same.changed_for("train.ipynb") == GatesChanged() and [gate.tolerance for gate in same.for_notebook("train.ipynb")] == [0.002]
+
+    write_gate_file(repository, 0.5)
+    found = gates_against_base(read_gates(path), [path], origin, by_base=True)
+    assert [gate.tolerance for gate in found.for_notebook("train.ipynb")] == [0.002]
+    changed = found.changed_for("train.ipynb")
+    assert changed.changes == (("val_auc", "Δ ≥ −0.002", "Δ ≥ −0.5"),)
+    assert changed.words == "this pull request changes them; judged by those of main"
+    here = gates_against_base(read_gates(path), [path], origin, by_base=False)
+    assert [gate.tolerance for gate in here.for_notebook("train.ipynb")] == [0.5]
+    assert here.changed_for("train.ipynb").words.endswith("judged by the changed ones, not by those of main")
+
+    path.unlink()
+    gone = gates_against_base([], [path], origin, by_base=True)
+    assert len(gone.for_notebook("train.ipynb")) == 1, "taking the file away is no way around it"
+    assert gone.changed_for("train.ipynb").changes == (("val_auc", "Δ ≥ −0.002", None),)
+
+
+def test_gates_that_cannot_be_held_against_main_say_so(repository: Path) -> None:
+    (repository / "a").touch()
+    commit(repository)
+    git(repository, "checkout", "--quiet", "-b", "feature")
+    path = write_gate_file(repository, 0.1)
+    own = read_gates(path)
+    origin = Origin(branch="feature", default_branch="main")
+    assert gates_against_base(own, [path], origin, by_base=True).changed_for("a.ipynb").words == "this branch sets them; main has none"
+    git(repository, "branch", "--quiet", "-D", "main")
+    assert "not in this clone" in gates_against_base(own, [path], origin, by_base=True).changed_for("a.ipynb").words
+    on_main = msgspec.structs.replace(origin, is_default=True)
+    assert gates_against_base(own, [path], on_main, by_base=True).changed_for("a.ipynb") == GatesChanged()
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_anything_runs(repository: Path, session: Session) -> None:
+    path = notebook(repository, "open('ran', 'w').close()")
+    (repository / "file").touch()
+    for options in ({"report": "file/report.md"}, {"output_dir": "file/out"}):
+        with pytest.raises(InvalidInput, match=r"cannot be written to.*--(report|output-dir)"):
+            mlops_nb.run_notebooks(path, **options)  # type: ignore[arg-type]  # that is what is tested
+    assert not (repository / "ran").exists()

@@ -144,7 +144,10 @@ def notebook(**fields: object) -> Notebook:
         "trust": TRUST,
         "run_id": "7f2c1a" + "0" * 26,
     }
-    return Notebook(**{**values, **fields})  # type: ignore[arg-type]
+    values |= fields
+    is_same = {"params": not values["params"], "data": not values.get("data"), "code": not any(c.diff for c in values["cells"])}  # type: ignore[attr-defined]
+    values.setdefault("unchanged", [kind for kind, same in is_same.items() if same and values["baseline"] is not None])
+    return Notebook(**values)  # type: ignore[arg-type]
 
 
 def report(*notebooks: Notebook) -> PullRequestReport:

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from mlops_nb.core.comparison import Verdict
 from mlops_nb.errors import InvalidInput
+from mlops_nb.reports.pull_request import vega
 from mlops_nb.reports.pull_request.data import Side
 from mlops_nb.reports.pull_request.dvc import metrics_from_dvc, plots_from_dvc
 from mlops_nb.reports.pull_request.pictures import Pictures
@@ -162,3 +163,10 @@ def test_a_picture_outside_of_the_project_is_not_read(tmp_path: Path, monkeypatc
 def test_a_specification_that_is_none_says_so() -> None:
     with pytest.raises(InvalidInput, match="no Vega-Lite"):
         to_png({"mark": "nonsense", "data": {"values": []}, "encoding": 5})
+
+
+def test_a_specification_that_never_ends_is_ended_and_takes_only_its_own_process_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vega, "SECONDS", 4.0)
+    rows = [part for name in "abc" for part in ({"calculate": "sequence(0, 5000)", "as": name}, {"flatten": [name]})]
+    with pytest.raises(InvalidInput, match=r"takes longer than 4 s|more memory than it may"):
+        to_png({**SPEC, "transform": rows})

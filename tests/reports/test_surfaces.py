@@ -20,6 +20,7 @@ from mlops_nb.reports.pull_request.data import Side, Verdict, read
 from mlops_nb.reports.pull_request.preview import Preview
 from mlops_nb.tracking import session as sessions
 from mlops_nb.tracking.session import Session
+from tests.reports.examples import large, report
 from tests.reports.rendered import assert_well_formed
 
 
@@ -138,10 +139,13 @@ def test_data_that_names_other_files_is_refused(shown: Preview, tmp_path: Path, 
         read(json.dumps(data).encode())
 
 
-def test_the_card_in_the_notebook_shows_what_a_reviewer_would_see(shown: Preview) -> None:
-    card = shown._repr_mimebundle_()["text/html"]
-    assert "<h3>✅ Improves on base" in card and 'src="data:image/png;base64,' in card
-    assert "report_files/" not in card and "nothing has been posted" in card
+def test_the_card_in_the_notebook_shows_the_verdict_and_stays_small_whatever_the_report_holds(shown: Preview) -> None:
+    bundle = shown._repr_mimebundle_()
+    assert "<h3>✅ Improves on base" in bundle["text/html"] and "nothing has been posted" in bundle["text/html"]
+    assert "<img" not in bundle["text/html"] and "its 3 pictures by .export(" in bundle["text/html"]
+    bundle = Preview(report(large(gates=True)), {})._repr_mimebundle_()
+    assert sum(len(text.encode()) for text in bundle.values()) <= 20_000
+    assert "more plots" in bundle["text/html"] or "in the full report" in bundle["text/html"]
 
 
 def test_the_magic_the_command_and_the_call_agree(session: Session, tmp_path: Path) -> None:

@@ -370,6 +370,7 @@ def test_completion_never_waits_for_a_store_that_does_not_answer(project: Path, 
         completer = TrackCompleter(session)
         began = time.perf_counter()
         assert "@last" in completer.complete("%track show @l", "@l")
+        assert "@main" in completer.complete("%report --vs @m", "@m")
         assert completer.complete("%track sta", "sta") == ["start"]
         assert time.perf_counter() - began < 1.0
         session.close()

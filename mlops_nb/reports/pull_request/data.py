@@ -42,10 +42,15 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Verdict(StrEnum):
-    """What became of a notebook. MIXED: some of what counts is better and some worse."""
+    """What became of a notebook.
+
+    GATE_FAILED: a gate fails, but not because its metric got worse: it is missing, or beyond a bound. MIXED: some of what
+    counts is better and some worse.
+    """
 
     IMPROVES = "improves"
     WORSE = "worse"
+    GATE_FAILED = "gate failed"
     MIXED = "mixed"
     NOISE = "noise"
     FAILED = "failed"
@@ -189,7 +194,8 @@ class Baseline(_Strict, frozen=True, kw_only=True):
 
     Attributes:
         name: In a word for columns, such as the branch "main".
-        words: Where its values come from, such as "run 7f2c of main, 2 days ago" or "main, run again in this job".
+        words: Where its values come from, such as "run 7f2c of main, 2 days ago" or "main, run again in this job"; or why
+            there is none.
         commit: Its commit.
     """
 
@@ -219,10 +225,15 @@ class Link(_Strict, frozen=True, kw_only=True):
 
 
 class Trust(_Strict, frozen=True, kw_only=True):
-    """How the differences were judged: `significance` in words; `gates` is the path of the gates file."""
+    """How the differences were judged: `significance` in words; `gates` is the path of the gates file.
+
+    `changed_gates` is what the commit itself changes of the gates, and `warning` which of them judged.
+    """
 
     significance: Sentence = ""
     gates: Word = ""
+    changed_gates: Annotated[list[Change], Meta(max_length=200)] = []
+    warning: Sentence = ""
 
 
 Metrics = Annotated[list[Metric], Meta(max_length=5_000)]
@@ -239,6 +250,7 @@ class Notebook(_Strict, frozen=True, kw_only=True):
         failure: Why it did not run to its end.
         metrics: All metrics, the most important first; those with gates make the table above the fold.
         params, data, packages, environment: What differs of them.
+        unchanged: What was compared and is the same: of `params`, `data`, `code`. What is not known stands nowhere.
         cells: The cells that differ; `cell_count` is how many there are.
         images: To show.
         next_step: What the reader should do, in one sentence.
@@ -254,6 +266,7 @@ class Notebook(_Strict, frozen=True, kw_only=True):
     data: Changes = []
     packages: Changes = []
     environment: Changes = []
+    unchanged: Annotated[list[Literal["params", "data", "code"]], Meta(max_length=3)] = []
     cells: Annotated[list[Cell], Meta(max_length=5_000)] = []
     cell_count: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     images: Annotated[list[Image], Meta(max_length=600)] = []

@@ -21,8 +21,9 @@ def judge(metrics: Sequence[Metric], *, has_baseline: bool, failed: bool = False
     if failed:
         return Verdict.FAILED
     gated = [metric for metric in metrics if metric.gates]
-    if any(gate.is_failure for metric in gated for gate in metric.gates):
-        return Verdict.WORSE
+    failing = [metric for metric in gated if any(gate.is_failure for gate in metric.gates)]
+    if failing:
+        return Verdict.WORSE if any(metric.verdict is MetricVerdict.WORSE for metric in failing) else Verdict.GATE_FAILED
     if not has_baseline:
         return Verdict.NO_BASELINE
     found = {metric.verdict for metric in gated or metrics[:1]}

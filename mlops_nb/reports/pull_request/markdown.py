@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,7 +11,7 @@ from mlops_nb.reports.pull_request import wording
 from mlops_nb.reports.pull_request.budget import VERDICT, Group, Item, Section, fit
 from mlops_nb.reports.pull_request.data import Notebook, PullRequestReport
 from mlops_nb.reports.pull_request.flavors import GITHUB, Flavor, is_address
-from mlops_nb.reports.pull_request.outline import above_the_fold, sections_of
+from mlops_nb.reports.pull_request.outline import above_the_fold, sections_of, trust_parts
 
 
 def to_markdown(report: PullRequestReport, flavor: Flavor = GITHUB, *, hosts: Sequence[str] | None = None) -> str:
@@ -29,13 +29,14 @@ def to_markdown(report: PullRequestReport, flavor: Flavor = GITHUB, *, hosts: Se
         raise InvalidInput("The report holds no notebook.", hint="Run one: mlops-nb ci run NOTEBOOK --report report.md")
     ordered = wording.by_urgency(report)
     start = [flavor.marker(report.key or (ordered[0].key if len(ordered) == 1 else "notebooks"))]
+    told = told_of_all(report)
     if len(ordered) == 1:
         start.append(f"### {_title(report, ordered[0], flavor)}")
-        groups = [Group(head="", sections=sections_of(ordered[0], flavor, hosts))]
+        groups = [Group(head="", sections=sections_of(ordered[0], flavor, hosts, told))]
     else:
         start.append("### " + " · ".join([wording.verdict_line(report, flavor), *title_parts(report, None, flavor)]))
         groups = [Group(head="", sections=[_overview(ordered, flavor)])]
-        groups += [Group(head=f"#### {_title(report, each, flavor)}", sections=sections_of(each, flavor, hosts)) for each in ordered]
+        groups += [Group(head=f"#### {_title(report, each, flavor)}", sections=sections_of(each, flavor, hosts, told)) for each in ordered]
     return fit(start, groups, flavor.small(footer(report, flavor, hosts)), flavor)
 
 
@@ -76,11 +77,9 @@ def _deciding(notebook: Notebook, flavor: Flavor) -> str:
 
 def footer(report: PullRequestReport, flavor: Flavor, hosts: Sequence[str] | None) -> str:
     """Return the fine print: how noise was judged, by which gates, against what, when."""
-    said = [f"noise: {flavor.prose(text, 200)}" for text in _alike(each.trust.significance for each in report.notebooks)]
-    said += [f"gates: {flavor.code(text, 80)}" for text in _alike(each.trust.gates for each in report.notebooks)]
-    said += [
-        f"base: {flavor.prose(text, 160)}" for text in _alike(each.baseline.words if each.baseline else "" for each in report.notebooks)
-    ]
+    told = told_of_all(report)
+    of_all = {text: said for each in report.notebooks for text, said in trust_parts(each, flavor).items() if text in told}
+    said = list(of_all.values())
     if report.full_report and is_address(report.full_report, hosts):
         said.append(flavor.link("full report", report.full_report, hosts))
     if report.created:
@@ -88,7 +87,12 @@ def footer(report: PullRequestReport, flavor: Flavor, hosts: Sequence[str] | Non
     return " · ".join(said) or "mlops_nb"
 
 
-def _alike(texts: Iterable[str]) -> list[str]:
-    """Return what all notebooks say; where they differ, that is said in the full report."""
-    found = list(dict.fromkeys(text for text in texts if text))
-    return found if len(found) == 1 else []
+def told_of_all(report: PullRequestReport) -> frozenset[str]:
+    """Return how noise was judged, by which gates and against what, where that is the same for all notebooks that say it."""
+    kinds = (
+        [each.trust.significance for each in report.notebooks],
+        [each.trust.gates for each in report.notebooks],
+        [each.baseline.words if each.baseline else "" for each in report.notebooks],
+    )
+    found = [{text for text in texts if text} for texts in kinds]
+    return frozenset(text for texts in found if len(texts) == 1 for text in texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -11,7 +11,7 @@ from mlops_nb.core.formatting import format_duration, format_number
 from mlops_nb.reports.pull_request import wording
 from mlops_nb.reports.pull_request.budget import CELLS, FACTS, GATES, LISTS, PLOTS, VERDICT, Item, Section
 from mlops_nb.reports.pull_request.cell_changes import cell_text
-from mlops_nb.reports.pull_request.data import Change, Image, Metric, Notebook, Side, Verdict
+from mlops_nb.reports.pull_request.data import Change, Image, Metric, Notebook, Side
 from mlops_nb.reports.pull_request.flavors import Flavor, lines
 
 ABOVE_THE_FOLD = 8
@@ -21,14 +21,15 @@ _MOST_CELLS = 300
 _MOST_ROWS = 2_000
 
 
-def sections_of(notebook: Notebook, flavor: Flavor, hosts: Sequence[str] | None) -> list[Section]:
-    """Return the sections of a notebook in the order in which they are read."""
+def sections_of(notebook: Notebook, flavor: Flavor, hosts: Sequence[str] | None, told: Collection[str]) -> list[Section]:
+    """Return the sections of a notebook in the order in which they are read; `told` stands at the report's end."""
     return [
         section
         for section in (
+            _warning(notebook, flavor),
             _failure(notebook, flavor),
             *_metrics(notebook, flavor),
-            _facts(notebook, flavor, hosts),
+            _facts(notebook, flavor, hosts, told),
             *_plots(notebook, flavor),
             _cells(notebook, flavor),
             _all_metrics(notebook, flavor),
@@ -92,7 +93,10 @@ def _row(metric: Metric, flavor: Flavor, *, plain: bool = False) -> str:
         # On one line, whatever the width of the column.
         name += f" (gate{limit}{' ❌' if gate.is_failure else ''})".replace(" ", "\u00a0").replace("\u00a0(", " (", 1)
     reasons = [wording.reason_of(metric, gate) for gate in metric.gates[:3] if gate.is_failure and gate.reason]
-    said = "; ".join(flavor.prose(text, 160) for text in (*reasons, metric.note) if text)
+    # A single value is no proof, whatever the others in the table have.
+    single = "one value each" if counts and metric.base is not None and metric.interval is None and metric.p_value is None else ""
+    note = "" if single and any(single in reason for reason in reasons) else metric.note or single
+    said = "; ".join(flavor.prose(text, 160) for text in (*reasons, note) if text)
     return f"| {name} | {wording.shown(metric.base, decimals)} | {this} | {delta} | {verdict}{f' – {said}' if said else ''} |"
 
 
@@ -138,33 +142,54 @@ def _all_metrics(notebook: Notebook, flavor: Flavor) -> Section:
 # -- what changed, and what it took
 
 
-def _facts(notebook: Notebook, flavor: Flavor, hosts: Sequence[str] | None) -> Section:
-    texts = [changed_line(notebook, flavor), run_line(notebook, flavor, hosts)]
+def _warning(notebook: Notebook, flavor: Flavor) -> Section:
+    text = warning_line(notebook, flavor)
+    return Section(items=[Item(render=partial(str, text), rank=VERDICT)] if text else [], noun="warnings")
+
+
+def _facts(notebook: Notebook, flavor: Flavor, hosts: Sequence[str] | None, told: Collection[str]) -> Section:
+    texts = [changed_line(notebook, flavor), run_line(notebook, flavor, hosts), trust_line(notebook, flavor, told)]
     return Section(items=_items([partial(str, text) for text in texts if text], FACTS), noun="facts")
 
 
 def changed_line(notebook: Notebook, flavor: Flavor) -> str:
     """Return in one line what differs besides the results."""
-    if not _is_compared(notebook):
-        return ""
     kinds = (("params", notebook.params), ("data", notebook.data), ("packages", notebook.packages), ("environment", notebook.environment))
     parts = [f"{kind} {_named(changes, flavor)}" for kind, changes in kinds if changes]
     code = [cell for cell in notebook.cells if cell.diff]
     if code:
         shown = ", ".join(flavor.prose(cell.label, 24) for cell in code[:6])
         parts.append(f"code of cell{'s' if len(code) > 1 else ''} {shown}{f' and {len(code) - 6:,} more' if len(code) > 6 else ''}")
-    same = [kind for kind, changes in kinds[:2] if not changes] + ([] if code else ["code"])
-    if same:
-        parts.append(f"same {', '.join(same)}" if parts else f"nothing (same {', '.join(same)})")
-    return f"{flavor.strong('Changed:')} {' · '.join(parts)}"
+    same = ", ".join(notebook.unchanged)
+    if not parts:
+        return f"{flavor.strong('Unchanged:')} {same}" if same else ""
+    return f"{flavor.strong('Changed:')} {' · '.join([*parts, *([f'same {same}'] if same else [])])}"
 
 
-def _is_compared(notebook: Notebook) -> bool:
-    """Return whether there was something to compare with: of a notebook that failed early nothing is the same."""
-    if notebook.baseline is None or notebook.verdict is Verdict.NO_BASELINE:
-        return False
-    differs = any((notebook.params, notebook.data, notebook.packages, notebook.environment, notebook.cells))
-    return notebook.verdict is not Verdict.FAILED or differs or any(metric.base is not None for metric in notebook.metrics)
+def warning_line(notebook: Notebook, flavor: Flavor) -> str:
+    """Return what a reviewer must know of the gates before the verdict is believed."""
+    trust = notebook.trust
+    parts = [_named(trust.changed_gates, flavor)] if trust.changed_gates else []
+    parts += [flavor.prose(trust.warning, 600)] if trust.warning else []
+    return f"⚠️ {flavor.strong('Gates:')} {' · '.join(parts)}" if parts else ""
+
+
+def trust_parts(notebook: Notebook, flavor: Flavor) -> dict[str, str]:
+    """Return how noise was judged, by which gates and against what: the data's text, and what is said of it."""
+    trust, baseline = notebook.trust, notebook.baseline
+    found = {
+        trust.significance: f"noise: {flavor.prose(trust.significance.removeprefix('noise: '), 200)}",
+        trust.gates: f"gates: {flavor.code(trust.gates, 80)}",
+    }
+    if baseline is not None:
+        found[baseline.words] = f"base: {flavor.prose(baseline.words, 240)}"
+    return {text: said for text, said in found.items() if text}
+
+
+def trust_line(notebook: Notebook, flavor: Flavor, told: Collection[str]) -> str:
+    """Return in one line what is not the same for all notebooks of how this one was judged."""
+    parts = [said for text, said in trust_parts(notebook, flavor).items() if text not in told]
+    return f"{flavor.strong('Judged:')} {' · '.join(parts)}" if parts else ""
 
 
 def _named(changes: Sequence[Change], flavor: Flavor) -> str:
@@ -223,14 +248,20 @@ def _plots(notebook: Notebook, flavor: Flavor) -> list[Section]:
     rows = image_rows([image for image in notebook.images if image.path not in of_cells])
     sections = []
     base = wording.base_name(notebook, flavor)
-    for sides, head in ((False, f"| {base} | this |\n|:-:|:-:|"), (True, f"| {base} and this | |\n|:-:|:-:|")):
+    for sides in (False, True):
         shown = [row for row in rows if (row[0] is row[1]) is sides]
+        head = f"| {base} and this | |\n|:-:|:-:|" if sides else f"| {base} | this |\n|:-:|:-:|"
+        if sides and len(shown) == 1:
+            head = f"| {base} and this |\n|:-:|"
+        elif not sides and not any(left for left, _ in shown):  # nothing to compare with: no column of dashes
+            head = "| this |\n|:-:|"
         if sides:  # two of them fit beside each other
             shown = [(shown[place][0], shown[place + 1][0] if place + 1 < len(shown) else None) for place in range(0, len(shown), 2)]
         above = shown[: _PLOTS if not sides else 1]
         folded = shown[len(above) : _FOLDED_PLOTS]
         rest = shown[_FOLDED_PLOTS:]
-        texts = [partial(_image_row, row, flavor) for row in (*above, *folded)]
+        columns = head.splitlines()[0].count("|") - 1
+        texts = [partial(_image_row, row if columns == 2 else (row[0] or row[1],), flavor) for row in (*above, *folded)]
         weights = [max(image.effect for image in row if image) for row in (*above, *folded)]
         items = _items(texts, PLOTS, weights)
         sections.append(Section(items=items[: len(above)], noun="rows of plots", head=head))
@@ -239,7 +270,7 @@ def _plots(notebook: Notebook, flavor: Flavor) -> list[Section]:
     return sections
 
 
-def _image_row(row: tuple[Image | None, Image | None], flavor: Flavor) -> str:
+def _image_row(row: Sequence[Image | None], flavor: Flavor) -> str:
     return f"| {' | '.join(flavor.image(image.subject, image.path) if image else '–' for image in row)} |"
 
 

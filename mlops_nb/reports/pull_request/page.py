@@ -15,8 +15,8 @@ from mlops_nb.reports.pull_request import wording
 from mlops_nb.reports.pull_request.cell_changes import output_lines, picture_rows, source_lines
 from mlops_nb.reports.pull_request.data import Cell, Image, Metric, Notebook, PullRequestReport
 from mlops_nb.reports.pull_request.flavors import PAGE, lines, one_line
-from mlops_nb.reports.pull_request.markdown import footer, title_parts
-from mlops_nb.reports.pull_request.outline import above_the_fold, changed_line, image_rows, run_line
+from mlops_nb.reports.pull_request.markdown import footer, title_parts, told_of_all
+from mlops_nb.reports.pull_request.outline import above_the_fold, changed_line, image_rows, run_line, trust_line, warning_line
 
 _SIGNS = {"good": "✓", "bad": "✗", "warning": "!", "open": "…", "neutral": "="}
 _TONES = {MetricVerdict.BETTER: "good", MetricVerdict.WORSE: "bad", MetricVerdict.NOT_COMPARABLE: "bad"}
@@ -43,10 +43,15 @@ def to_page(report: PullRequestReport, files: Mapping[str, bytes], *, hosts: Seq
         about=Markup(" · ".join(part for part in title_parts(report, one, PAGE) if part)),
         notebooks=ordered,
         data_urls=_data_urls(report, files),
-        facts_of=lambda each: [Markup(text) for text in (changed_line(each, PAGE), run_line(each, PAGE, hosts)) if text],
+        facts_of=lambda each: [Markup(text) for text in _facts(each, hosts, told_of_all(report)) if text],
+        warning_of=lambda each: Markup(warning_line(each, PAGE)),
         footer=Markup(footer(report, PAGE, hosts)),
         **_functions(),
     )
+
+
+def _facts(notebook: Notebook, hosts: Sequence[str] | None, told: frozenset[str]) -> tuple[str, str, str]:
+    return changed_line(notebook, PAGE), run_line(notebook, PAGE, hosts), trust_line(notebook, PAGE, told)
 
 
 def _functions() -> dict[str, Any]:

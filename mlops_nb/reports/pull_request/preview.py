@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,9 @@ from mlops_nb.reports.pull_request.markdown import to_markdown
 from mlops_nb.reports.pull_request.page import to_page
 from mlops_nb.reports.pull_request.redacting import redacted
 
-_SHOWN_PICTURES = 600_000
+_CARD_BYTES = 20_000
+"""So much may a report leave in the notebook that shows it: a report of 40 plots would make it unreadable in a diff."""
+_TEXT_CHARACTERS = 4_000
 
 
 def flavor_of(forge: str) -> Flavor:
@@ -96,9 +97,9 @@ class Preview:
         """Return how much of what the forge takes is used."""
         return f"{units(self.to_markdown()):,} of {self.flavor.characters:,} characters on {self.flavor.name}"
 
-    def for_terminal(self) -> str:
-        """Return Markdown for a terminal, which shows no HTML."""
-        plain = msgspec.structs.replace(self.flavor, has_html=False)
+    def for_terminal(self, characters: int | None = None) -> str:
+        """Return Markdown for a terminal, which shows no HTML; of the most important at most so many characters."""
+        plain = msgspec.structs.replace(self.flavor, has_html=False, characters=characters or self.flavor.characters)
         text = to_markdown(self.data, plain, hosts=self._hosts)
         return re.sub(r"^\[//\]: # .*\n+", "", text)
 
@@ -109,23 +110,26 @@ class Preview:
         return f"<report of {', '.join(each.key for each in self.data.notebooks[:3])}: {self.length()}>"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": self._card()}
+        return {"text/plain": self.for_terminal(_TEXT_CHARACTERS), "text/html": self._card()}
 
     def _card(self) -> str:
+        """Return the report as HTML that may be saved in a notebook: the most important of it, pictures by name only."""
+        room = _CARD_BYTES - _TEXT_CHARACTERS
+        characters = min(room, self.flavor.characters)
+        while True:
+            text = to_markdown(self.data, msgspec.structs.replace(self.flavor, characters=characters), hosts=self._hosts)
+            card = self._as_card(text)
+            # HTML is longer than its Markdown, by how much depends on the report.
+            if len(card.encode("utf-8")) <= room or characters < _TEXT_CHARACTERS // 4:
+                return card
+            characters = int(characters * 0.8)
+
+    def _as_card(self, markdown: str) -> str:
         from markdown_it import MarkdownIt
 
-        rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(self.to_markdown())
-        left = _SHOWN_PICTURES
-
-        def inline(found: re.Match[str]) -> str:
-            nonlocal left
-            content = self.files.get(html.unescape(found[1]), b"")
-            if not content or len(content) > left:
-                return "alt="
-            left -= len(content)
-            kind = "png" if found[1].endswith(".png") else "jpeg"
-            return f'src="data:image/{kind};base64,{base64.b64encode(content).decode("ascii")}" style="max-width:100%" alt='
-
-        shown = re.sub(r'src="([^"]*)" alt=', inline, rendered)
-        about = f"<p><small>{html.escape(self.length())}; nothing has been posted.</small></p>"
-        return f'<div class="mlops-nb-report" style="max-width:60rem">{shown}{about}</div>'
+        rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+        shown = re.sub(r'<img src="[^"]*" alt="([^"]*)" ?/?>', r"<em>\1</em>", rendered)
+        said = [self.length(), "nothing has been posted"]
+        if self.data.images:
+            said.append(f"with its {len(self.data.images):,} pictures by .export('report.html')")
+        return f'<div class="mlops-nb-report" style="max-width:60rem">{shown}<p><small>{html.escape("; ".join(said))}.</small></p></div>'

@@ -1,7 +1,16 @@
-"""Vega-Lite specifications as PNG: without a browser, without a network, without a file that the specification names."""
+"""Vega-Lite specifications as PNG: without a browser, without a network, without a file that the specification names.
+
+A specification is a program: a few words of transforms can ask for more work than any machine does. So each is drawn in a
+process of its own, which sees nothing of the environment and is ended when its time is over.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from typing import Any
 
 from mlops_nb.errors import InvalidInput, MissingDependencyError
@@ -9,6 +18,16 @@ from mlops_nb.errors import InvalidInput, MissingDependencyError
 MAX_SPEC_BYTES = 8_000_000
 _MOST_PARTS = 400_000
 _SIDE = 2_000
+SECONDS = 30.0
+"""So long may one plot take."""
+_PASSED = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LANG")
+_DRAW = """import json, sys, vl_convert
+spec, scale = json.load(sys.stdin)
+try:
+    sys.stdout.buffer.write(vl_convert.vegalite_to_png(spec, scale=scale, allowed_base_urls=[]))
+except (ValueError, RuntimeError) as error:
+    sys.exit(str(error)[:4000])
+"""
 _OF_DATA = frozenset({"values", "name", "format"})
 """What inline data is made of. Others (`url`, `sequence`, `sphere`, `graticule`) load or make data."""
 _LOADING = frozenset({"url", "href", "usermeta", "datasets_url", "lookup_url"})
@@ -22,23 +41,31 @@ def to_png(spec: dict[str, Any], *, scale: float = 1.5) -> bytes:
         scale: Pixels of the picture by pixel of the specification.
 
     Raises:
-        InvalidInput: If it would load anything, is too large, or is no Vega-Lite.
+        InvalidInput: If it would load anything, is too large, takes longer than `SECONDS`, or is no Vega-Lite.
         MissingDependencyError: If vl-convert is not installed.
     """
     _check(spec)
-    try:
-        import vl_convert
-    except ImportError:
-        raise MissingDependencyError("vl_convert", extra="report", purpose="Drawing Vega-Lite plots") from None
+    if find_spec("vl_convert") is None:
+        raise MissingDependencyError("vl_convert", extra="report", purpose="Drawing Vega-Lite plots")
     if "width" not in spec and ("mark" in spec or "layer" in spec):
         spec = {**spec, "width": 360, "height": 240}
     try:
-        return bytes(vl_convert.vegalite_to_png(spec, scale=scale, allowed_base_urls=[]))
-    except (ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise InvalidInput(
-            f"A plot is no Vega-Lite that can be drawn: {said}", hint="Look at it in https://vega.github.io/editor."
-        ) from None
+        done = subprocess.run(
+            [sys.executable, "-c", _DRAW],
+            input=json.dumps([spec, scale]).encode(),
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            env={name: os.environ[name] for name in _PASSED if name in os.environ},
+        )
+    except subprocess.TimeoutExpired:
+        raise InvalidInput(f"A plot takes longer than {SECONDS:g} s to draw.", hint="Plot fewer points, with fewer transforms.") from None
+    if done.returncode < 0:  # V8 ends the process when its memory is used up
+        raise InvalidInput("A plot takes more memory than it may.", hint="Plot fewer points, with fewer transforms.")
+    if done.returncode != 0:
+        said = " ".join(done.stderr.decode("utf-8", "replace").split())[-200:]
+        raise InvalidInput(f"A plot is no Vega-Lite that can be drawn: {said}", hint="Look at it in https://vega.github.io/editor.")
+    return done.stdout
 
 
 def _check(spec: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mlops_nb.core.comparison import Direction
 from mlops_nb.core.comparison import Verdict as MetricVerdict
-from mlops_nb.core.formatting import LARGE, exponent, format_number
+from mlops_nb.core.formatting import LARGE, SMALL, exponent, format_number
 from mlops_nb.reports.document import Tone
 from mlops_nb.reports.pull_request.data import Gate, GateOutcome, Metric, Notebook, Number, PullRequestReport, Verdict, number
 from mlops_nb.reports.pull_request.flavors import Flavor
@@ -25,7 +25,14 @@ VERDICTS = {
     MetricVerdict.MISSING: "missing",
     MetricVerdict.NOT_COMPARABLE: "not comparable",
 }
-_ORDER = (Verdict.FAILED, Verdict.WORSE, Verdict.NOT_COMPARABLE, Verdict.MIXED, Verdict.IMPROVES, Verdict.NO_BASELINE, Verdict.NOISE)
+_ORDER = (
+    *(Verdict.FAILED, Verdict.GATE_FAILED, Verdict.WORSE, Verdict.NOT_COMPARABLE, Verdict.MIXED),
+    *(Verdict.IMPROVES, Verdict.NO_BASELINE, Verdict.NOISE),
+)
+
+
+_MOST_FIXED = 8
+"""Decimal places up to which small numbers are written out."""
 
 
 def failed_gates(notebook: Notebook) -> list[Metric]:
@@ -67,6 +74,7 @@ def headline(notebook: Notebook, flavor: Flavor) -> str:
     words = {
         Verdict.IMPROVES: f"Improves on {base}",
         Verdict.WORSE: f"Worse than {base}",
+        Verdict.GATE_FAILED: "Not as the gates ask",
         Verdict.MIXED: f"Better and worse than {base}",
         Verdict.NOISE: f"No difference from {base} beyond noise",
         Verdict.FAILED: f"Failed{cell}",
@@ -89,6 +97,7 @@ def _advice(notebook: Notebook, failed: Sequence[Metric], flavor: Flavor) -> str
     return {
         Verdict.IMPROVES: "safe to merge" if gates else "no gate is set",
         Verdict.WORSE: "within the gates" if gates else "no gate is set: decide by the table",
+        Verdict.GATE_FAILED: "decide by the table",
         Verdict.MIXED: "within the gates: weigh them" if gates else "weigh them: no gate is set",
         Verdict.NOISE: "safe to merge" if gates else "no gate is set",
         Verdict.NOT_COMPARABLE: f"run the base again on the same data ({flavor.code('--baseline rerun')})",
@@ -142,7 +151,12 @@ def decimals_of(metric: Metric) -> int | None:
 
 def shown(value: Number, decimals: int | None, *, signed: bool = False) -> str:
     """Return a value for people."""
-    return format_number(number(value), decimals=decimals, signed=signed)
+    found = number(value)
+    if found is not None and decimals is not None and decimals <= _MOST_FIXED and 0 < abs(found) < SMALL:
+        # Beside numbers with as many places a power of ten is harder to compare.
+        sign = "\u2212" if found < 0 else "+" if signed else ""
+        return f"{sign}{abs(found):.{decimals}f}"
+    return format_number(found, decimals=decimals, signed=signed)
 
 
 def difference(metric: Metric) -> str:
@@ -153,13 +167,14 @@ def difference(metric: Metric) -> str:
     text = shown(metric.difference, decimals, signed=True)
     if metric.interval is None:
         return text
-    low, high = (format_number(end, decimals=decimals, signed=True) for end in metric.interval)
+    low, high = (shown(end, decimals, signed=True) for end in metric.interval)
     return f"{text} [{low},\u00a0{high}]"
 
 
 def reason_of(metric: Metric, gate: Gate) -> str:
     """Return why a gate fails; the row that it stands in names the metric already."""
-    return gate.reason.removeprefix(f"'{metric.key}' is ")
+    name = f"'{metric.key}' "
+    return gate.reason.removeprefix(name).removeprefix("is ") if gate.reason.startswith(name) else gate.reason
 
 
 def gate_rank(metric: Metric) -> int:
