@@ -354,7 +354,14 @@ def result_of(path: Path, *, reason: str, gates: tuple[GateResult, ...] = ()) ->
 
 def test_github_is_told_the_line_of_the_failing_cell_and_of_the_gate_and_no_text_becomes_a_command(repository: Path) -> None:
     path = notebook(repository, "x = 1", "raise ValueError(x)", name="a,b.ipynb")
-    made = Run(run_id="0" * 32, experiment_id="0", name="r", start_time=1, metrics={"auc": Metric(key="auc", value=0.5, timestamp=1)})
+    made = Run(
+        run_id="0" * 32,
+        experiment_id="0",
+        name="r",
+        status=RunStatus.FINISHED,
+        start_time=1,
+        metrics={"auc": Metric(key="auc", value=0.5, timestamp=1)},
+    )
     gate = evaluate([Gate(metric="auc", minimum=0.9, line=4)], made, None, None)
     result = result_of(path, reason=f"ValueError: 50%\n::error::no {TOKEN}", gates=gate)
     out = io.StringIO()
