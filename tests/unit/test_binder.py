@@ -85,7 +85,7 @@ def test_the_requirements_bring_what_the_notebooks_import() -> None:
         if cell["cell_type"] == "code"
     )
     imported = set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE))
-    names = {"sklearn": "scikit-learn"}
+    names = {"IPython": "ipython", "sklearn": "scikit-learn"}
     brought = {*_requirements(), *(requirement.name for requirement in _project()[""])}
     # MLflow: the notebook on the team server shows its own client, for who has it.
     outside = {names.get(module, module) for module in imported} - {"mlops_nb", "numpy", "mlflow"} - sys.stdlib_module_names
