@@ -42,6 +42,7 @@ class NotebookResult(msgspec.Struct, frozen=True, kw_only=True):
         ending: How its execution ended.
         reason: Why, if it did not come to its end.
         cell: Number of the cell that it ended in, from 1.
+        line: Where that cell begins in the notebook's file, from 1; None where that cannot be told.
         seconds: How long it took.
         run_id: The run that stands for it; empty if it has none.
         verdict: What became of it, in the report's words.
@@ -55,6 +56,7 @@ class NotebookResult(msgspec.Struct, frozen=True, kw_only=True):
     ending: Ending
     reason: str
     cell: int | None
+    line: int | None
     seconds: float
     run_id: str
     verdict: str

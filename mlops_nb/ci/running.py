@@ -340,6 +340,7 @@ class _CiJob:
             ending=part.execution.ending,
             reason=part.execution.reason,
             cell=part.execution.cell,
+            line=None if part.report is None or part.report.failure is None else part.report.failure.line,
             seconds=round(part.execution.seconds, 3),
             run_id="" if part.run is None else part.run.run_id,
             verdict="" if part.report is None else part.report.verdict.value,

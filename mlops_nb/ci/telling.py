@@ -9,7 +9,6 @@ from typing import IO
 from mlops_nb.ci.protocol import Ending
 from mlops_nb.ci.result import CiResult
 from mlops_nb.core.formatting import one_line
-from mlops_nb.core.notebook_lines import line_of_cell
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.forges.summaries import add_job_summary
 
@@ -47,9 +46,10 @@ def annotate(result: CiResult, environment: Mapping[str, str], file: IO[str]) ->
     remarks = []
     for each in result.notebooks:
         if each.ending is not Ending.FINISHED:
-            line = line_of_cell(each.path, each.cell) if each.cell else 1
             title = f"{each.notebook}: cell {each.cell}" if each.cell else each.notebook
-            remarks.append(_command(_from_root(each.path, environment), line, title, redact(f"{each.ending.value}: {each.reason}")))
+            remarks.append(
+                _command(_from_root(each.path, environment), each.line or 1, title, redact(f"{each.ending.value}: {each.reason}"))
+            )
         for gate in each.gates:
             if gate.is_failure:
                 remarks.append(_command(result.gates_file, gate.line or 1, f"{each.notebook}: {gate.metric}", redact(gate.reason)))

@@ -89,14 +89,26 @@ def test_files_beside_a_notebook_are_its_modules_and_not_ours(repository: Path, 
 
 
 def test_each_way_to_fail_has_its_exit_status_and_the_report_names_the_cell(repository: Path, ci: Cli) -> None:
-    notebook(repository, "x = 1", f"raise ValueError('no {TOKEN}')", "never = 1", name="fails.ipynb")
+    fails_path = notebook(repository, "", "x = 1", f"raise ValueError('no {TOKEN}')", "never = 1", name="fails.ipynb")
     notebook(repository, "x = 1", "print('so far')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", name="sub/dies.ipynb")
     notebook(repository, "x = 1", "import time\nprint('so far', flush=True)\ntime.sleep(60)", name="slow.ipynb")
     commit(repository)
-    done = ci("run", "fails.ipynb", "sub/dies.ipynb", "slow.ipynb", "--cell-timeout", "4", expect=5, env={"GITHUB_TOKEN": TOKEN})
+    done = ci(
+        "run",
+        "fails.ipynb",
+        "sub/dies.ipynb",
+        "slow.ipynb",
+        "--cell-timeout",
+        "4",
+        expect=5,
+        env={"GITHUB_TOKEN": TOKEN, "GITHUB_ACTIONS": "true"},
+    )
     parts = {part.key: part for part in reported(repository).notebooks}
     fails, dies, slow = (parts[name].failure for name in ("fails.ipynb", "sub/dies.ipynb", "slow.ipynb"))
     assert fails is not None and fails.cell == 2 and fails.reason.startswith("ValueError: no ")
+    line = next(n for n, text in enumerate(fails_path.read_text().splitlines(), start=1) if "raise ValueError" in text)
+    assert f"::error file=fails.ipynb,line={line},title=fails.ipynb%3A cell 2::failed: ValueError: no" in done.stderr
+    assert all(part.machine.is_fresh is None for part in parts.values()), "none ran from top to bottom"
     assert "raise ValueError" in fails.source and "ValueError" in fails.traceback
     assert dies is not None and dies.cell == 3 and dies.reason.startswith("the kernel died in cell 3 of 3")
     assert slow is not None and slow.cell == 2 and "longer than it may" in slow.reason and "--cell-timeout" in slow.hint
