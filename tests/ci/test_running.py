@@ -73,7 +73,7 @@ def test_a_branch_is_judged_by_the_last_run_of_main_and_its_kernel_sees_no_token
     assert part.verdict == "worse" and part.baseline is not None and part.baseline.commit == head and part.failure is None
     assert part.machine.duration_ms and part.machine.base_duration_ms and (part.machine.peak_memory or 0) > 10_000_000
     assert any("score = 0.7" in cell.diff for cell in part.cells), "cells are known though the notebook loads no extension"
-    assert (repository / "report.md").read_text() == (repository / "summary.md").read_text().removesuffix("\n")
+    assert (repository / "report.md").read_text() == (repository / "summary.md").read_text()
     assert "a gate fails" in (repository / "report.md").read_text() and (repository / "report.html").stat().st_size > 2_000
     assert "verdict=fail\nexit-code=1\nreport=" in out.read_text()
     assert TAG_CI_DEFAULT_BRANCH not in stored(repository)[0].tags
