@@ -138,7 +138,7 @@ def convert(order: Order) -> Verdict:
 
 def _scores(native: Any, made: Any, form: Verdict, rows: dict[str, Any]) -> Proof | None:
     """Return what speaks against a conversion whose classes are equal: the probabilities behind them are not the same."""
-    from mlops_nb.models.flavors.positions import by_position
+    from mlops_nb.models.by_position import by_position
 
     plain = by_position(native, "predict_proba")
     if plain is None:

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler  # noqa: E402
 
 from mlops_nb.models import load_model, save_model  # noqa: E402
-from mlops_nb.models.flavors.positions import by_position  # noqa: E402
+from mlops_nb.models.by_position import by_position  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

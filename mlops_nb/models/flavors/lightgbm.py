@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlops_nb.models.by_position import by_position
 from mlops_nb.models.flavors.form import TAG_FORMAT, Loaded, Opened, Parts, Request
 from mlops_nb.models.flavors.pickling import dump, undump
-from mlops_nb.models.flavors.positions import by_position
 from mlops_nb.models.metadata import inside
 
 

@@ -6,9 +6,9 @@ import copy
 from typing import Any
 
 from mlops_nb.errors import InvalidInput, NotSupported
+from mlops_nb.models.by_position import by_position
 from mlops_nb.models.flavors.form import TAG_FORMAT, Loaded, Opened, Parts, Request
 from mlops_nb.models.flavors.pickling import dump, undump
-from mlops_nb.models.flavors.positions import by_position
 from mlops_nb.models.metadata import inside
 
 

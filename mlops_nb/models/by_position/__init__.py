@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from mlops_nb.models.flavors import forests, linear
+from mlops_nb.models.by_position import forests, linear
 
 
 def by_position(model: Any, method: str) -> Callable[[Any], Any] | None:
