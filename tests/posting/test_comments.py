@@ -10,7 +10,8 @@ import pytest
 from mlops_nb.cli.places import open_forge
 from mlops_nb.forges.github import GitHub
 from mlops_nb.forges.gitlab import GitLab
-from mlops_nb.posting.fallback import SUMMARY_BYTES, keep
+from mlops_nb.forges.summaries import SUMMARY_BYTES
+from mlops_nb.posting.fallback import keep
 from mlops_nb.posting.marks import Mark, Writer, cml_label, mark_of, marked, unmarked
 from tests.forges.github import LoopbackGitHub
 from tests.forges.server import Reply
@@ -187,7 +188,7 @@ def test_a_summary_is_filled_up_to_what_github_shows_and_not_beyond(line: str, t
     summary.write_bytes(b"of an earlier command\n")
     assert keep(line * 200_000, {"GITHUB_STEP_SUMMARY": str(summary)}, tmp_path).kind == "summary"
     size = summary.stat().st_size
-    assert SUMMARY_BYTES - 1_000 < size <= SUMMARY_BYTES and summary.read_text().endswith("a summary has 1 MiB.*\n\n")
+    assert SUMMARY_BYTES - 1_000 < size <= SUMMARY_BYTES and summary.read_text().endswith("summary holds 1 MiB.*\n")
     assert keep("one more", {"GITHUB_STEP_SUMMARY": str(summary)}, tmp_path).path == tmp_path / "unposted-report.md"
     assert summary.stat().st_size == size
 
