@@ -123,7 +123,7 @@ def find_baseline(choice: Choice, store: TrackingStore | None, notebook: str, or
         if kept is not None:
             return _of_file(choice.file, kept, notebook, store, origin)
         return NoBaseline(reason=f"{choice.file.name} has none of {notebook}")
-    return NoBaseline(reason=f"{origin.default_branch} has no finished run of {notebook} in this store")
+    return NoBaseline(reason=f"{origin.default_branch} has no finished run of {notebook} in this store that passed its gates")
 
 
 def _of_file(path: Path, kept: KeptNotebook, notebook: str, store: TrackingStore | None, origin: Origin) -> Baseline:

@@ -25,7 +25,7 @@ from mlops_nb.ci.result import CiResult, NotebookResult, exit_code_of
 from mlops_nb.ci.settings import Settings, check_places, settle
 from mlops_nb.ci.worktree import checked_out, commit_of_branch, top_of
 from mlops_nb.core.gates import Gate
-from mlops_nb.core.records import TAG_CI_SECONDS, Run
+from mlops_nb.core.records import TAG_CI_GATES, TAG_CI_SECONDS, Run
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.errors import MlopsError, StoreError
 from mlops_nb.reports.pull_request.data import Notebook
@@ -62,8 +62,9 @@ def run_notebooks(
     Args:
         notebooks: Paths; one or several.
         parameters: As papermill takes them, for all.
-        baseline: `@main` (the last finished run of the default branch), `rerun` (the default branch, run again here), a
-            baseline file (.json), a run, or `none`; by default `@main`, else `.mlops/baseline.json` if it is there.
+        baseline: `@main` (the last run of the default branch that finished and passed its gates), `rerun` (the default branch,
+            run again here), a baseline file (.json), a run, or `none`; by default `@main`, else `.mlops/baseline.json` if it is
+            there.
         gates: The gate file; by default `.mlops/gates.yml` if it is there.
         gates_from: Whose gates judge where this commit changes them: those of the default branch (`base`, what is usual in a
             CI) or its own (`here`, elsewhere). The report says what it changes.
@@ -252,6 +253,9 @@ class _CiJob:
             try:
                 store = sessions.current.store()
                 part.judged = judge(store, part.run, baseline, part.gates, is_quick=is_quick or breakdown is not None)
+                if part.judged.gates:
+                    failed = any(gate.is_failure for gate in part.judged.gates)
+                    executed.add_tags(store, [part.run], {TAG_CI_GATES: "failed" if failed else "passed"})
             except MlopsError as error:
                 self.problems.append(f"{part.name} cannot be judged: {error}")
         elif breakdown is None and not self.problems:

@@ -196,6 +196,8 @@ TAG_CI_SECONDS = "mlops.ci.seconds"
 """How long the notebook took, with its kernel (s)."""
 # The name of the default branch, on runs of its commits: what later runs are compared with.
 TAG_CI_DEFAULT_BRANCH = "mlops.ci.default_branch"
+# What came of its gates, on a run that gates have judged: `passed` or `failed`. Nothing is compared with one that failed.
+TAG_CI_GATES = "mlops.ci.gates"
 
 DEFAULT_EXPERIMENT = "Default"
 DEFAULT_EXPERIMENT_ID = "0"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_nb import config
 from mlops_nb.core import selectors
-from mlops_nb.core.records import TAG_CI_DEFAULT_BRANCH, TAG_NOTEBOOK, TAG_SERIES, Run
+from mlops_nb.core.records import TAG_CI_DEFAULT_BRANCH, TAG_CI_GATES, TAG_NOTEBOOK, TAG_SERIES, Run
 from mlops_nb.core.selectors import Extreme, Last, Main, Named, Tagged
 from mlops_nb.errors import MissingDependencyError, NotFound, SelectorError, did_you_mean
 from mlops_nb.store.base import RunQuery, TrackingStore
@@ -109,12 +109,15 @@ def _last(store: TrackingStore, selector: Last) -> Run:
 def _main(store: TrackingStore, notebook: str | None) -> Run:
     name = notebook or _notebook_here()
     condition = f"tags.`{TAG_CI_DEFAULT_BRANCH}` is not null and status = 'FINISHED'"
+    condition += f" and (tags.`{TAG_CI_GATES}` is null or tags.`{TAG_CI_GATES}` != 'failed')"
     if name is not None:
         condition += f" and tags.`{TAG_NOTEBOOK}` = {_text(name)}"
     found = _first(store, condition)
     if found is None:
         of = f" of {name}" if name else ""
-        raise NotFound(f"The default branch has no finished run{of} here.", hint="Run it there: mlops-nb ci run NOTEBOOK")
+        raise NotFound(
+            f"The default branch has no finished run{of} here that passed its gates.", hint="Run it there: mlops-nb ci run NOTEBOOK"
+        )
     return found
 
 

@@ -30,7 +30,7 @@ from mlops_nb.ci.telling import annotate
 from mlops_nb.ci.worktree import checked_out, commit_of_branch
 from mlops_nb.core.comparison import Verdict
 from mlops_nb.core.gates import Gate, GateResult, evaluate
-from mlops_nb.core.records import TAG_CI, TAG_CI_DEFAULT_BRANCH, TAG_NOTEBOOK, Metric, Run
+from mlops_nb.core.records import TAG_CI, TAG_CI_DEFAULT_BRANCH, TAG_CI_GATES, TAG_NOTEBOOK, Metric, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.errors import InvalidInput, MlopsError, NotFound
 from mlops_nb.store.base import TrackingStore
@@ -163,10 +163,11 @@ def test_a_commit_is_checked_out_beside_the_users_tree_which_stays_as_it_is(repo
 # -- baselines
 
 
-def test_at_main_is_the_newest_finished_run_of_the_default_branch_and_the_notebook(store: TrackingStore) -> None:
+def test_at_main_is_the_newest_run_of_the_default_branch_and_the_notebook_that_finished_and_passed(store: TrackingStore) -> None:
     a_run(store, {"auc": 0.1}, **{TAG_CI_DEFAULT_BRANCH: "main"})
-    wanted = a_run(store, {"auc": 0.2}, **{TAG_CI_DEFAULT_BRANCH: "main"})
+    wanted = a_run(store, {"auc": 0.2}, **{TAG_CI_DEFAULT_BRANCH: "main", TAG_CI_GATES: "passed"})
     a_run(store, {"auc": 0.3}, RunStatus.FAILED, **{TAG_CI_DEFAULT_BRANCH: "main"})
+    a_run(store, {"auc": 0.3}, **{TAG_CI_DEFAULT_BRANCH: "main", TAG_CI_GATES: "failed"})
     a_run(store, {"auc": 0.4}, **{TAG_CI: "github"})
     other = a_run(store, {"auc": 0.5}, **{TAG_CI_DEFAULT_BRANCH: "main", TAG_NOTEBOOK: "it's.ipynb"})
     assert find_run(store, "@main", notebook="train.ipynb").run_id == wanted.run_id
@@ -182,7 +183,7 @@ def test_without_a_run_of_main_the_file_counts_and_without_it_nothing(store: Tra
     file = tmp_path / "baseline.json"
     choice = choice_of(None, file)
     missing = find_baseline(choice, store, "train.ipynb", ORIGIN)
-    assert missing == NoBaseline(reason="main has no finished run of train.ipynb in this store")
+    assert missing == NoBaseline(reason="main has no finished run of train.ipynb in this store that passed its gates")
     run = a_run(store, {"auc": 0.9, "nan": math.nan, "inf": -math.inf})
     write_baselines(file, store, {"train.ipynb": run})
     found = find_baseline(choice, store, "train.ipynb", ORIGIN)

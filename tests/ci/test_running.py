@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mlops_nb.core.records import TAG_CI_DEFAULT_BRANCH, TAG_CI_EVENT, TAG_GIT_BRANCH, TAG_GIT_COMMIT, Run
+from mlops_nb.core.records import TAG_CI_DEFAULT_BRANCH, TAG_CI_EVENT, TAG_CI_GATES, TAG_GIT_BRANCH, TAG_GIT_COMMIT, Run
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.reports.pull_request.data import PullRequestReport, read
 from mlops_nb.store.base import RunQuery
@@ -76,7 +76,7 @@ def test_a_branch_is_judged_by_the_last_run_of_main_and_its_kernel_sees_no_token
     assert (repository / "report.md").read_text() == (repository / "summary.md").read_text()
     assert "a gate fails" in (repository / "report.md").read_text() and (repository / "report.html").stat().st_size > 2_000
     assert "verdict=fail\nexit-code=1\nreport=" in out.read_text()
-    assert TAG_CI_DEFAULT_BRANCH not in stored(repository)[0].tags
+    assert TAG_CI_DEFAULT_BRANCH not in stored(repository)[0].tags and stored(repository)[0].tags[TAG_CI_GATES] == "failed"
 
 
 @pytest.mark.slow
