@@ -38,7 +38,7 @@ def test_the_scripts_may_be_executed_and_are_valid_for_bash() -> None:
 def test_post_build_installs_the_package_itself_and_stops_at_the_first_error() -> None:
     text = (BINDER / "postBuild").read_text()
     assert "set -euo pipefail" in text
-    assert re.search(r"^python -m pip install --no-cache-dir '\.\[models\]'$", text, re.MULTILINE)
+    assert re.search(r"^python -m pip install --no-cache-dir '\.\[models,serve\]'$", text, re.MULTILINE)
 
 
 def test_start_runs_the_command_of_binder_last_and_opens_the_quick_start_in_every_server(tmp_path: Path) -> None:
