@@ -77,6 +77,12 @@ class IllegalTransition(MlopsError):
     code = "INVALID_STATE"
 
 
+class Conflict(MlopsError):
+    """What was to be changed has been changed by another since it was read: read it again."""
+
+    code = "RESOURCE_CONFLICT"
+
+
 class PermissionDenied(MlopsError):
     code = "PERMISSION_DENIED"
 

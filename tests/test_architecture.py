@@ -29,24 +29,27 @@ ALLOWED: dict[str, set[str]] = {
     "reports": {"core", "store"},
     "comparing": {"core", "store", "models", "reports"},
     "widgets": {"core", "store", "tracking", "comparing", "reports"},
-    "api": {"core", "store", "comparing", "serving", "webhooks", "monitoring"},
+    "api": {"core", "store", "comparing", "serving", "webhooks", "monitoring", "runners"},
     "transfer": {"core", "store"},
     "forges": {"core", "outgoing"},
     "posting": {"core", "store", "forges", "outgoing", "reports", "transfer"},
+    "clouds": {"core", "outgoing"},
+    "runners": {"core", "store", "clouds", "forges", "outgoing", "tracking", "execution"},
     "ci": {"core", "store", "tracking", "execution", "comparing", "reports", "forges"},
     "fluent": {
         *("core", "store", "models", "tracking", "execution", "reports", "comparing", "serving", "monitoring"),
-        *("webhooks", "ci"),
+        *("webhooks", "ci", "runners"),
     },
     "magics": {
         *("core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving", "fluent"),
-        "monitoring",
+        *("monitoring", "runners"),
     },
     "cli": {
         *("core", "store", "models", "tracking", "execution", "reports", "comparing", "widgets", "serving"),
         *("fluent", "magics", "api", "transfer", "monitoring", "webhooks", "ci", "forges", "posting"),
+        *("runners", "clouds"),
     },
-    "mlops_nb_server": {"core", "store", "tracking", "serving", "api"},
+    "mlops_nb_server": {"core", "store", "tracking", "serving", "runners", "api"},
 }
 # `core` is pure; msgspec gives its records their form and lark reads its grammar, and neither does I/O.
 CORE_LIBRARIES = {"msgspec", "lark", "nbformat"}
@@ -60,6 +63,9 @@ HEAVY = (
     "sqlalchemy",
     "alembic",
     "boto3",
+    "lightkube",
+    "azure",
+    "google",
     "matplotlib",
     "requests",
     "jupyter_server",

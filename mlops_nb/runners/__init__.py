@@ -1,0 +1,1 @@
+"""Runners: how they are launched, watched and ended, and what works on their machines."""
