@@ -26,6 +26,20 @@ class NotRemoved(CloudError):
         self.left = left
 
 
+def go_on(ctx: Context, runner: Runner) -> Runner:
+    """Ask once for the removal of what is left of a runner that is being destroyed; close it where nothing is. Waits for nothing.
+
+    Raises:
+        NotRemoved: If something was refused; what only takes its time is no error.
+    """
+    left, why = remove(ctx, runner.cloud, runner.resources, seconds=0.0)
+    if not left:
+        return close(ctx, runner.id)
+    if why is not None:
+        raise fail(ctx, runner, left, why)
+    return ctx.ledger.get(runner.id)
+
+
 def end(ctx: Context, runner_id: str, reason: str, *, also: Iterable[Resource] = ()) -> Runner:
     """Destroy all that there is of a runner and `also` these, and return when nothing is left and the runner is gone.
 
@@ -79,7 +93,8 @@ def fail(ctx: Context, runner: Runner, left: Sequence[Resource], why: MlopsError
     text = f"{runner.name}: could not remove {what}" + (f": {why.message}" if why else f" within {DESTROY_SECONDS:g} s") + "."
 
     def decide(now: Runner) -> Runner:
-        return now if now.state is RunnerState.GONE else replace(now, resources=tuple(left))
+        known = {(item.kind, item.region, item.id) for item in now.resources} == {(item.kind, item.region, item.id) for item in left}
+        return now if now.state is RunnerState.GONE or known else replace(now, resources=tuple(left))
 
     ctx.change(runner.id, decide, "not-removed", text)
     ctx.tell(text)

@@ -237,7 +237,23 @@ def test_what_fails_of_one_runner_keeps_none_of_the_others(world: World) -> None
     world.cloud.stubborn = {"i-2"}
     world.runners.tick()
     assert (world.get(first).state, world.get(second).state) == (RunnerState.GONE, RunnerState.DESTROYING)
-    assert any("could not remove machine i-2" in line for line in world.lines)
+    world.cloud.stubborn.clear()
+    world.runners.tick()
+    assert world.get(second).state is RunnerState.GONE
+
+
+def test_a_tick_waits_for_no_machine_that_takes_its_time_and_does_not_fill_the_record_with_it(world: World) -> None:
+    runner = world.launch()
+    world.ledger.save(replace(world.get(runner), state=RunnerState.DESTROYING))
+    world.cloud.stubborn = {"i-1"}
+    before, events = world.clock.time, len(world.ledger.events(runner.id))
+    for _ in range(20):
+        world.runners.tick()
+    world.cloud.refusals["destroy"] = [NoCredentials("expired")] * 20
+    for _ in range(20):
+        world.runners.tick()
+    assert world.clock.time == before and len(world.ledger.events(runner.id)) <= events + 2
+    assert any("could not remove machine i-1: expired" in line for line in world.lines)
 
 
 def test_a_refreshed_list_agrees_with_the_cloud(world: World) -> None:
