@@ -24,6 +24,9 @@ from mlops_nb.runners.startup.pins import UV
 
 JOB_USER = "runner"
 MAX_BYTES: Mapping[CloudName, int] = {
+    **{"aws": 16_384, "azure": 65_536, "gcp": 262_144},
+    **{"kubernetes": 1 << 20, "ssh": 1 << 20, "local": 1 << 20},
+}
     "aws": 16_384,
     "azure": 65_536,
     "gcp": 262_144,

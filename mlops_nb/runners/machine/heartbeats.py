@@ -11,7 +11,7 @@ from typing import Literal
 
 from mlops_nb.core.runners import REGISTER_SECONDS, Heartbeat
 from mlops_nb.errors import MlopsError, PermissionDenied
-from mlops_nb.runners.machine.machine_log import MachineLog
+from mlops_nb.runners.machine.log import MachineLog
 from mlops_nb.runners.machine.server import Server
 from mlops_nb.runners.machine.switch import Switch, uptime
 from mlops_nb.runners.machine.work import WorkStatus
@@ -48,7 +48,7 @@ class Terms:
         return now - self.answered
 
 
-class Keeper:
+class Heartbeats:
     """Signs of life in a thread of its own; see `MachineLoop` for the arguments. `wake` is called when orders came."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Keeper:
         self._over = threading.Event()
         self._denied = 0
         self._troubles: set[str] = set()
-        self._thread = threading.Thread(target=self._keep, name="mlops-nb-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="mlops-nb-heartbeats", daemon=True)
 
     def start(self) -> None:
         """Set the switch and begin."""
