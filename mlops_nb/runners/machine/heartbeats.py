@@ -82,6 +82,7 @@ class Heartbeats:
         self._soon = threading.Event()
         self._over = threading.Event()
         self._denied = 0
+        self._silent = False
         self._troubles: set[str] = set()
         self._thread = threading.Thread(target=self._keep, name="mlops-nb-heartbeats", daemon=True)
 
@@ -151,10 +152,13 @@ class Heartbeats:
                 self.terms.gone = f"the server no longer knows this runner ({error.message})"
                 self._wake()
         except MlopsError as error:
-            self._say_once(f"The server did not take a sign of life: {error}")
+            if not self._silent:
+                self._log.write(f"The server did not take a sign of life, and is asked again: {error}")
+            self._silent = True
         else:
-            self._denied = 0
-            self._troubles.clear()
+            if self._silent:
+                self._log.write("The server takes signs of life again.")
+            self._denied, self._silent = 0, False
 
     def _obey(self, server: Server, beat: Heartbeat) -> None:
         asked = self._clock()

@@ -27,13 +27,6 @@ MAX_BYTES: Mapping[CloudName, int] = {
     **{"aws": 16_384, "azure": 65_536, "gcp": 262_144},
     **{"kubernetes": 1 << 20, "ssh": 1 << 20, "local": 1 << 20},
 }
-    "aws": 16_384,
-    "azure": 65_536,
-    "gcp": 262_144,
-    "kubernetes": 1 << 20,
-    "ssh": 1 << 20,
-    "local": 1 << 20,
-}
 """The longest start-up script that a cloud takes (bytes before its own encoding)."""
 _PLAIN_BYTES = 12_288
 _RENTED: tuple[CloudName, ...] = ("aws", "gcp", "azure")
@@ -168,7 +161,9 @@ def process_program(runner: Runner, settings: AgentSettings, installation: Insta
         files.append(_file("$etc/startup", _script(runner.request.startup_script), "700"))
     return "".join(
         (
-            'umask 077\nhome=$(mktemp -d "${TMPDIR:-/tmp}/mlops-nb.XXXXXXXX")\netc=$home/etc run=$home/run\nmkdir -p "$etc" "$run"\n',
+            'umask 077\nhome=${MLOPS_NB_MACHINE_DIR:+$MLOPS_NB_MACHINE_DIR/agent}\n'
+            '[ -n "$home" ] || home=$(mktemp -d "${TMPDIR:-/tmp}/mlops-nb.XXXXXXXX")\n'
+            'etc=$home/etc run=$home/run\nmkdir -p "$etc" "$run"\n',
             *files,
             f"{_assignments(values)}",
             _resource("process.sh"),
