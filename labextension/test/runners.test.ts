@@ -45,9 +45,12 @@ describe('a runner of the sidebar', () => {
   it('costs nothing before a machine is chosen, and is not added up blindly', () => {
     const now = 2_000_000;
     expect(costOf(makeRunner({ offer: null }), now)).toBe(0);
-    const offer = { ...makeRunner().offer!, hourly: null };
-    expect(costOf(makeRunner({ offer }), now)).toBeNull();
-    expect(costOfAll([makeRunner(), makeRunner({ offer })], now)).toBeNull();
+    const unpriced = makeRunner();
+    if (unpriced.offer) {
+      unpriced.offer.hourly = null;
+    }
+    expect(costOf(unpriced, now)).toBeNull();
+    expect(costOfAll([makeRunner(), unpriced], now)).toBeNull();
     expect(costOfAll([], now)).toBe(0);
   });
 
