@@ -6,7 +6,7 @@ import re
 
 from mlops_nb.errors import InvalidInput
 
-_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*,?")
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*,?", re.ASCII)
 _UNITS = {
     1.0: ("", "s", "sec", "secs", "second", "seconds"),
     60.0: ("m", "min", "mins", "minute", "minutes"),

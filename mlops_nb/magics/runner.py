@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -100,8 +101,7 @@ class RunnerMagics(Magics):
         plan = runners.plan(request)
         if arguments.dry:
             return self.say(cards.plan_text(plan))
-        best = plan.offers[0]
-        most = plan.seconds_of(best)
+        best, most = plan.offer, plan.seconds
         cost = "" if not best.hourly else f", at most ${best.hourly * most / 3600:.2f}"
         self.say(f"{best} · ends after {format_duration(request.guards.idle * 1000)} without work, or {format_duration(most * 1000)}{cost}")
         if best.hourly != 0 and not arguments.yes and not self._is_yes("start? [y/N] "):
@@ -128,7 +128,7 @@ class RunnerMagics(Magics):
         empty = True
         for piece in runners.logs(arguments.name, follow=arguments.follow):
             empty = False
-            print(piece, end="", flush=True)
+            sys.stdout.write(piece)
         if empty:
             self.say("It has said nothing yet.")
 

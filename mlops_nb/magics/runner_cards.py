@@ -11,6 +11,7 @@ from mlops_nb.clouds.base import Finding
 from mlops_nb.core.formatting import format_duration, one_line, padded, width
 from mlops_nb.core.runners import Offer, Runner, RunnerEvent, RunnerState
 from mlops_nb.magics.cards import table
+from mlops_nb.runners.base import Plan, Reaped
 
 Bundle = dict[str, str]
 
@@ -79,12 +80,12 @@ def history_text(runner: Runner, events: Sequence[RunnerEvent]) -> str:
     return "\n".join(lines)
 
 
-def plan_text(plan: Any) -> str:
+def plan_text(plan: Plan) -> str:
     """Return what would be rented: the offers in the order to try, and the limits."""
     header = ["", "machine", "where", "", "an hour", "at most"]
     rows = []
     for number, offer in enumerate(plan.offers, 1):
-        most = plan.seconds_of(offer)
+        most = plan.request.guards.seconds(offer.hourly)
         rows.append(
             [
                 f"{number}.",
@@ -121,14 +122,16 @@ def estimates_text(offers: Sequence[Offer], hours: float = 1.0) -> str:
     return _aligned(header, rows)
 
 
-def reaped_text(reaped: Any) -> str:
+def reaped_text(reaped: Reaped) -> str:
     """Return what a reaper did, and what it could not see."""
-    lines = [f"■ {one.kind} {one.id} {one.region}".rstrip() for one in reaped.destroyed]
+    verb = "would be removed" if reaped.dry_run else "is gone"
+    lines = [f"■ {one.kind} {one.id} {one.region} {verb}" for one in reaped.destroyed]
     lines += [f"✗ {one.kind} {one.id} {one.region} is still there" for one in reaped.left]
     lines += [f"⚠ {place} could not be looked at: {one_line(why)}" for place, why in sorted(reaped.unseen.items())]
     count = len(reaped.destroyed)
     seen = "" if reaped.unseen else " All places were seen."
-    lines.append(f"Removed {count} leftover{'' if count == 1 else 's'}; {len(reaped.kept)} in use were left alone.{seen}")
+    done = "Would remove" if reaped.dry_run else "Removed"
+    lines.append(f"{done} {count} leftover{'' if count == 1 else 's'}; {len(reaped.kept)} in use were left alone.{seen}")
     return "\n".join(lines)
 
 
