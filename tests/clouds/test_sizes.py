@@ -35,16 +35,16 @@ def test_a_size_and_a_gpu_name_the_first_type_to_try(cloud: str, size: str, gpu:
 
 
 def test_a_gpu_that_was_retired_names_the_next_best() -> None:
-    with pytest.raises(WishRefused, match="'k80' cannot be had from aws.*'t4' comes nearest"):
+    with pytest.raises(WishRefused, match=r"'k80' cannot be had from aws.*'t4' comes nearest"):
         types_of("aws", "m+k80")
 
 
 def test_a_gpu_that_a_cloud_has_not_is_refused_with_those_that_it_has() -> None:
-    with pytest.raises(WishRefused, match="'l4' cannot be had from azure.*t4, a10g, a100, h100"):
+    with pytest.raises(WishRefused, match=r"'l4' cannot be had from azure.*t4, a10g, a100, h100"):
         types_of("azure", "m", "l4")
-    with pytest.raises(WishRefused, match="No machine of gcp has 16 GPUs 'l4'.*most are 8"):
+    with pytest.raises(WishRefused, match=r"No machine of gcp has 16 GPUs 'l4'.*most are 8"):
         types_of("gcp", "m", "l4", 16)
-    with pytest.raises(WishRefused, match="do not go together"):
+    with pytest.raises(WishRefused, match=r"do not go together"):
         types_of("gcp", "m+t4", "v100")
 
 
