@@ -1,0 +1,140 @@
+"""The life of runners from request to gone: the one door for command line, magics, server and CI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from mlops_nb.clouds.base import Cloud, Finding
+from mlops_nb.core.runners import CloudName, Runner, RunnerRequest
+from mlops_nb.runners.base import Clock, Plan, Preparation, Reaped, Registrar, SystemClock
+from mlops_nb.store.runners import LogPage, RunnerLedger
+
+
+class Runners:
+    """What can be done with runners, over one ledger and one installation.
+
+    Methods block; each may be called from its own thread (a cloud's object is asked for in the thread that uses it). Several
+    processes may work on one ledger: who loses a race reads again. Whatever happens to this process at any instant, what it
+    has made of a cloud is in the ledger or carries our tags, and `reap` ends it.
+
+    Args:
+        ledger: Where runners are kept.
+        cloud: Gives the account of a provider, or raises `MissingDependencyError` or `CloudError`.
+        registrar: Gives the registrations of the place at a forge that a URL names, or raises `MlopsError`.
+        installation: Whose resources they are; None: the ledger's.
+        tell: Is told what happens, a line at a time, for people.
+    """
+
+    def __init__(
+        self,
+        ledger: RunnerLedger,
+        cloud: Callable[[CloudName], Cloud],
+        registrar: Callable[[str], Registrar],
+        *,
+        installation: str | None = None,
+        clock: Clock | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.ledger = ledger
+        self.cloud = cloud
+        self.registrar = registrar
+        self.installation = installation or ledger.installation()
+        self.clock: Clock = clock or SystemClock()
+        self.tell = tell
+
+    def plan(self, request: RunnerRequest) -> Plan:
+        """Return what a launch would do and cost; nothing is created and nothing written.
+
+        Raises:
+            InvalidInput: If the request contradicts itself, or its cost cannot be limited.
+            CloudError: If nothing fits, or the cloud does not answer.
+        """
+        raise NotImplementedError
+
+    def request(self, plan: Plan, *, user: str = "", host: str = "") -> Runner:
+        """Write a runner down as requested, without asking anything of a cloud. `launch` goes on with it, here or elsewhere.
+
+        Raises:
+            AlreadyExists: If a runner that is not gone has this name.
+        """
+        raise NotImplementedError
+
+    def launch(self, runner: Runner, plan: Plan, preparation: Preparation, *, wait: bool = True) -> Runner:
+        """Create the machine of a requested runner and return when its agent has reported (`wait=False`: when it was created).
+
+        Offers are tried in their order where capacity or a quota lacks. A machine whose agent does not report within
+        `REGISTER_SECONDS` is destroyed, and the error carries the end of its console. After an error, Ctrl+C and SIGTERM
+        (in the main thread), and after `down` by anybody, all that was made is destroyed again before this returns.
+
+        Raises:
+            LaunchFailed: If no machine could be had, or none that reports; it has the reasons of all offers.
+            LaunchCancelled: If somebody has ended the runner meanwhile.
+        """
+        raise NotImplementedError
+
+    def resume(self, runner: Runner, *, wait: bool = True) -> Runner:
+        """Go on with a launch whose process has died: wait for the machine's agent if there is a machine, else end it."""
+        raise NotImplementedError
+
+    def list(self, *, all: bool = False, refresh: bool = False) -> Sequence[Runner]:
+        """Return runners, the newest first: those that are not gone, and with `all` the others.
+
+        With `refresh` the clouds are asked whether the machines still are, and what has ended by itself is closed.
+        """
+        raise NotImplementedError
+
+    def stop(self, runner: str) -> Runner:
+        """Let a runner take no more work and end after its present job; one without a job is ended now.
+
+        Raises:
+            NotSupported: If it works without a server, so that nothing can be said to it.
+        """
+        raise NotImplementedError
+
+    def down(self, runner: str, *, reason: str = "") -> Runner:
+        """Destroy all that there is of a runner, now, whatever it does, and return when nothing is left.
+
+        Raises:
+            CloudError: If something could not be removed; the runner stays DESTROYING, and `reap` goes on with it.
+        """
+        raise NotImplementedError
+
+    def extend(self, runner: str, seconds: float, *, max_cost: float | None = None) -> Runner:
+        """Move a runner's hard stop by so many seconds; its cost limit stays unless a higher one is given.
+
+        Raises:
+            InvalidInput: If its cost limit does not allow it, or it would live longer than 35 days.
+            NotSupported: If its cloud ends the machine at a time that cannot be changed.
+        """
+        raise NotImplementedError
+
+    def logs(self, runner: str, *, after: int = 0, max_bytes: int = 65_536) -> LogPage:
+        """Return a piece of what a machine has said: what its agent sent, or where it sent nothing, the end of its console."""
+        raise NotImplementedError
+
+    def reap(
+        self,
+        clouds: Collection[CloudName] | None = None,
+        *,
+        regions: Collection[str] = (),
+        repositories: Collection[str] = (),
+        dry_run: bool = False,
+    ) -> Reaped:
+        """Destroy what carries our installation's tag and ought to be gone, nothing else, and say what could not be seen.
+
+        Args:
+            clouds: None: those that the ledger's runners use. `repositories` (of registrations) are added to theirs likewise.
+            regions: None given: all that the account uses.
+        """
+        raise NotImplementedError
+
+    def tick(self) -> Sequence[Runner]:
+        """Do what is due by the ledger: note who is lost, end who is over, go on with what is being destroyed. Return who changed.
+
+        Cheap where nothing is due: no cloud is asked. What fails is told, noted, and tried again by the next tick.
+        """
+        raise NotImplementedError
+
+    def doctor(self, clouds: Collection[CloudName] | None = None, *, repositories: Collection[str] = ()) -> Sequence[Finding]:
+        """Check credentials, permissions and limits of clouds, and whether they and the ledger agree on what there is."""
+        raise NotImplementedError
