@@ -220,8 +220,8 @@ state() {
 # Print a machine in three lines: token and state, its record, and why it ended.
 show() {
   echo "$token $(state)"
-  echo "$(head -n 1 "$dir/record.json" 2>/dev/null)"
-  echo "$(head -n 1 "$dir/ended" 2>/dev/null)"
+  printf '%s\n' "$(head -n 1 "$dir/record.json" 2>/dev/null)"
+  printf '%s\n' "$(head -n 1 "$dir/ended" 2>/dev/null)"
 }
 
 # Start what is in DIR, away from this shell and its terminal, as a unit of systemd where $1 is `unit` and there is one.
