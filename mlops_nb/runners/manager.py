@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Sequence
 
+from msgspec.structs import replace
+
 from mlops_nb.clouds.base import Cloud, Finding
-from mlops_nb.core.runners import CloudName, Runner, RunnerRequest
+from mlops_nb.core.runners import CloudName, MachineWish, Runner, RunnerEvent, RunnerRequest, RunnerState
+from mlops_nb.errors import NotSupported
+from mlops_nb.runners import ending, estimating, keeping
 from mlops_nb.runners.base import Clock, Plan, Preparation, Reaped, Registrar, SystemClock
+from mlops_nb.runners.context import Context
+from mlops_nb.runners.doctor import examine
+from mlops_nb.runners.estimating import Estimate
+from mlops_nb.runners.extending import extend
+from mlops_nb.runners.launching import Launching
+from mlops_nb.runners.reaping import reap
+from mlops_nb.runners.shown import printable
 from mlops_nb.store.runners import LogPage, RunnerLedger
 
 
@@ -41,6 +53,7 @@ class Runners:
         self.installation = installation or ledger.installation()
         self.clock: Clock = clock or SystemClock()
         self.tell = tell
+        self._ctx = Context(ledger, cloud, registrar, self.installation, self.clock, tell)
 
     def plan(self, request: RunnerRequest) -> Plan:
         """Return what a launch would do and cost; nothing is created and nothing written.
@@ -49,7 +62,11 @@ class Runners:
             InvalidInput: If the request contradicts itself, or its cost cannot be limited.
             CloudError: If nothing fits, or the cloud does not answer.
         """
-        raise NotImplementedError
+        return estimating.plan(self._ctx, request)
+
+    def estimate(self, wish: MachineWish, clouds: Collection[CloudName]) -> Estimate:
+        """Return what machines the clouds have for a wish, the cheapest first."""
+        return estimating.estimate(self._ctx, wish, clouds)
 
     def request(self, plan: Plan, *, user: str = "", host: str = "") -> Runner:
         """Write a runner down as requested, without asking anything of a cloud. `launch` goes on with it, here or elsewhere.
@@ -57,9 +74,20 @@ class Runners:
         Raises:
             AlreadyExists: If a runner that is not gone has this name.
         """
-        raise NotImplementedError
+        now = self.clock.now()
+        runner = Runner(
+            id=secrets.token_hex(16),
+            installation=self.installation,
+            request=plan.request,
+            created=now,
+            updated=now,
+            hard_stop=now + plan.seconds,
+            user=user,
+            host=host,
+        )
+        return self.ledger.add(runner, RunnerEvent(time=now, kind="requested", text=str(plan.offer)))
 
-    def launch(self, runner: Runner, plan: Plan, preparation: Preparation, *, wait: bool = True) -> Runner:
+    def launch(self, runner: Runner, plan: Plan, preparation: Preparation, *, wait: bool = True, ssh_public_key: str = "") -> Runner:
         """Create the machine of a requested runner and return when its agent has reported (`wait=False`: when it was created).
 
         Offers are tried in their order where capacity or a quota lacks. A machine whose agent does not report within
@@ -70,18 +98,22 @@ class Runners:
             LaunchFailed: If no machine could be had, or none that reports; it has the reasons of all offers.
             LaunchCancelled: If somebody has ended the runner meanwhile.
         """
-        raise NotImplementedError
+        return Launching(self._ctx, runner, ssh_public_key=ssh_public_key).run(plan, preparation, wait=wait)
 
     def resume(self, runner: Runner, *, wait: bool = True) -> Runner:
         """Go on with a launch whose process has died: wait for the machine's agent if there is a machine, else end it."""
-        raise NotImplementedError
+        return Launching(self._ctx, runner).resume(wait=wait)
 
-    def list(self, *, all: bool = False, refresh: bool = False) -> Sequence[Runner]:
+    def list(self, *, all: bool = False, refresh: bool = False, max_results: int = 1000) -> Sequence[Runner]:
         """Return runners, the newest first: those that are not gone, and with `all` the others.
 
         With `refresh` the clouds are asked whether the machines still are, and what has ended by itself is closed.
         """
-        raise NotImplementedError
+        if refresh:
+            keeping.refresh(self._ctx)
+        if all:
+            return self.ledger.list(states=tuple(RunnerState), max_results=max_results)
+        return self.ledger.list(states=[state for state in RunnerState if not state.is_over], max_results=max_results)
 
     def stop(self, runner: str) -> Runner:
         """Let a runner take no more work and end after its present job; one without a job is ended now.
@@ -89,7 +121,20 @@ class Runners:
         Raises:
             NotSupported: If it works without a server, so that nothing can be said to it.
         """
-        raise NotImplementedError
+        found = self.ledger.get(runner)
+        if found.state in (RunnerState.IDLE, RunnerState.REQUESTED, RunnerState.CREATING, RunnerState.BOOTING, RunnerState.DESTROYING):
+            return self.down(found.id, reason="it was stopped")
+        if found.state is not RunnerState.GONE and found.lease_expires is None:
+            raise NotSupported(
+                f"{found.name} works without a server, so it cannot be told to end after its job.",
+                hint=f"End it now: mlops-nb runner down {found.name}",
+            )
+
+        def drain(now: Runner) -> Runner:
+            over = now.state in (RunnerState.DRAINING, RunnerState.DESTROYING, RunnerState.GONE)
+            return now if over else replace(now, state=RunnerState.DRAINING, reason="it was stopped")
+
+        return self._ctx.change(found.id, drain, "draining")
 
     def down(self, runner: str, *, reason: str = "") -> Runner:
         """Destroy all that there is of a runner, now, whatever it does, and return when nothing is left.
@@ -97,7 +142,7 @@ class Runners:
         Raises:
             CloudError: If something could not be removed; the runner stays DESTROYING, and `reap` goes on with it.
         """
-        raise NotImplementedError
+        return ending.end(self._ctx, self.ledger.get(runner).id, reason or "it was ended by hand")
 
     def extend(self, runner: str, seconds: float, *, max_cost: float | None = None) -> Runner:
         """Move a runner's hard stop by so many seconds; its cost limit stays unless a higher one is given.
@@ -106,11 +151,19 @@ class Runners:
             InvalidInput: If its cost limit does not allow it, or it would live longer than 35 days.
             NotSupported: If its cloud ends the machine at a time that cannot be changed.
         """
-        raise NotImplementedError
+        return extend(self._ctx, self.ledger.get(runner).id, seconds, max_cost)
 
     def logs(self, runner: str, *, after: int = 0, max_bytes: int = 65_536) -> LogPage:
         """Return a piece of what a machine has said: what its agent sent, or where it sent nothing, the end of its console."""
-        raise NotImplementedError
+        found = self.ledger.get(runner)
+        page = self.ledger.log(found.id, after=after, max_bytes=max_bytes)
+        machine = keeping.machine_of(found)
+        if page.end or machine is None:
+            return page
+        console = printable(self.cloud(found.cloud).console(machine)).encode()
+        return LogPage(
+            text=console[after : after + max_bytes].decode(errors="replace"), start=after, end=min(len(console), after + max_bytes)
+        )
 
     def reap(
         self,
@@ -126,15 +179,15 @@ class Runners:
             clouds: None: those that the ledger's runners use. `repositories` (of registrations) are added to theirs likewise.
             regions: None given: all that the account uses.
         """
-        raise NotImplementedError
+        return reap(self._ctx, clouds, regions=regions, repositories=repositories, dry_run=dry_run)
 
     def tick(self) -> Sequence[Runner]:
         """Do what is due by the ledger: note who is lost, end who is over, go on with what is being destroyed. Return who changed.
 
         Cheap where nothing is due: no cloud is asked. What fails is told, noted, and tried again by the next tick.
         """
-        raise NotImplementedError
+        return keeping.tick(self._ctx)
 
     def doctor(self, clouds: Collection[CloudName] | None = None, *, repositories: Collection[str] = ()) -> Sequence[Finding]:
         """Check credentials, permissions and limits of clouds, and whether they and the ledger agree on what there is."""
-        raise NotImplementedError
+        return examine(self._ctx, clouds, repositories)

@@ -21,6 +21,7 @@ from mlops_nb.store.page import Page as Page
 from mlops_nb.store.purge import Purged, PurgeQuery
 from mlops_nb.store.registry import ModelRegistry
 from mlops_nb.store.run_files import RunFiles
+from mlops_nb.store.runners import RunnerLedger
 from mlops_nb.store.traces import TraceStore
 from mlops_nb.store.transfer import StoreExport, StoreImport
 from mlops_nb.store.webhooks import WebhookStore
@@ -276,6 +277,13 @@ class TrackingStore(RunFiles):
     @abstractmethod
     def expire_leases(self, *, older_than_seconds: float = LEASE_SECONDS) -> list[str]:
         """Mark RUNNING runs whose lease was not renewed as LOST and return their ids. A run without lease has none to lose."""
+
+    # -- runners
+
+    @property
+    @abstractmethod
+    def runners(self) -> RunnerLedger:
+        """The ledger of runners and their jobs."""
 
     # -- itself
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
@@ -9,8 +10,27 @@ import msgspec
 
 from mlops_nb.core.runner_jobs import Job, JobState
 from mlops_nb.core.runners import Heartbeat, Orders, Runner, RunnerEvent, RunnerState
+from mlops_nb.errors import InvalidInput
 
 TICKET_SECONDS = 1800.0
+MAX_LOG = 4 << 20
+"""How much of a machine's log is kept (bytes)."""
+AGENT_TOKEN_PREFIX = "mnba_"
+"""How the tokens of agents begin: they open what belongs to their runner, and nothing else of a server."""
+ENV_INSTALLATION = "MLOPS_NB_INSTALLATION"
+_INSTALLATION = re.compile(r"[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?", re.ASCII)
+
+
+def checked_installation(name: str) -> str:
+    """Return the id of an installation if clouds take it as a tag.
+
+    Raises:
+        InvalidInput: If they do not.
+    """
+    if not _INSTALLATION.fullmatch(name):
+        hint = "Use at most 63 small letters, digits and hyphens, as labels of clouds have them."
+        raise InvalidInput(f"{ENV_INSTALLATION}={name[:80]!r} cannot be.", hint=hint)
+    return name
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +52,17 @@ class RunnerLedger(ABC):
     @abstractmethod
     def installation(self) -> str:
         """Return the id of this installation, made on first use: 32 hex digits. `MLOPS_NB_INSTALLATION` wins over it."""
+
+    @abstractmethod
+    def changes(self) -> int:
+        """Return a number that grows with each change of a runner or a job, for who follows them."""
+
+    @abstractmethod
+    def hold(self, name: str, holder: str, seconds: float) -> bool:
+        """Take, or keep, what only one process at a time shall do, for so many seconds; False: another one holds it.
+
+        With 0 seconds it is let go. A name has at most 64 characters, such as `reaper` or a runner's id.
+        """
 
     @abstractmethod
     def add(self, runner: Runner, event: RunnerEvent) -> Runner:
@@ -96,24 +127,42 @@ class RunnerLedger(ABC):
 
     @abstractmethod
     def heartbeat(self, runner_id: str, beat: Heartbeat) -> Orders:
-        """Note a sign of life, renew the lease and return what the agent shall do. Brings back a runner that counted as lost."""
+        """Note a sign of life, renew the lease and return what the agent shall do. Brings back a runner that counted as lost.
+
+        An agent that says that it leaves makes its runner DRAINING, with the reason.
+        """
 
     @abstractmethod
     def append_log(self, runner_id: str, offset: int, text: str) -> int:
         """Add to a machine's log at the byte `offset`, exactly once whatever is sent again, and return the length now.
 
-        The last `MAX_LOG` bytes are kept.
+        The last `MAX_LOG` bytes are kept. With no text it only says where the log ends: an agent that begins anew goes on there.
         """
 
     @abstractmethod
     def log(self, runner_id: str, *, after: int = 0, max_bytes: int = 65_536) -> LogPage:
-        """Return a piece of a machine's log."""
+        """Return a piece of a machine's log, from the byte `after` on or the first that is kept; a negative `after` counts from the end.
+
+        Characters stay whole. At the end of the log the text is empty and `end` is `after`.
+        """
+
+    @abstractmethod
+    def add_run(self, runner_id: str, run_id: str) -> None:
+        """Note a run that a machine has begun besides those of its jobs: only these it may write."""
+
+    @abstractmethod
+    def may_write(self, runner_id: str, run_id: str) -> bool:
+        """Return whether a run is of a job of this runner, or was begun by it. A job that another runner has taken over is not."""
 
     # -- jobs
 
     @abstractmethod
     def add_job(self, job: Job) -> Job:
-        """Write a new job down."""
+        """Write a new job down.
+
+        Raises:
+            AlreadyExists: If there is one of this id.
+        """
 
     @abstractmethod
     def job(self, job: str) -> Job:
@@ -129,15 +178,23 @@ class RunnerLedger(ABC):
 
     @abstractmethod
     def save_job(self, job: Job) -> Job:
-        """Write a changed job.
+        """Write a changed job; the answer has the next revision.
 
         Raises:
             Conflict: If it was changed since it was read.
+            IllegalTransition: If it is over, and is said to be in another state.
+            NotFound: If there is none.
         """
 
     @abstractmethod
-    def claim_job(self, runner_id: str) -> Job | None:
+    def claim_job(self, runner_id: str, *, claim: str = "") -> Job | None:
         """Give the oldest waiting job of a runner to it: it is RUNNING with one attempt more. None: there is none.
 
-        Exactly one caller gets it, also when several ask at once.
+        Exactly one caller gets it, also when several ask at once. Jobs wait that are QUEUED or INTERRUPTED, were not begun
+        `MOST_ATTEMPTS` times and shall not be cancelled; those of no runner go to whichever runner for notebooks asks.
+        A runner that is interrupted, draining or ending gets none.
+
+        Args:
+            claim: What the caller calls this asking; asking again in the same words gives the same job again, for where the
+                answer was lost.
         """

@@ -21,10 +21,14 @@ class SecretBox:
 
     Args:
         key_file: Where the key is where the environment has none; None: only the environment can have one.
+        subject: Whose secrets they are, for messages.
     """
 
-    def __init__(self, key_file: Path | None) -> None:
+    def __init__(self, key_file: Path | None, *, subject: str = "webhook") -> None:
         self._key_file = key_file
+        self._subject = subject
+        again = "launch the runner again" if subject == "runner" else f"give the {subject} its secret again"
+        self._again = f"Bring the key back ({self._where()}), or {again}."
 
     def lock(self, secret: str) -> str:
         """Return a secret as it may be kept.
@@ -45,8 +49,7 @@ class SecretBox:
         try:
             return self._fernet(create=False).decrypt(kept.encode()).decode()
         except (InvalidToken, ValueError):
-            hint = f"Bring the key back ({self._where()}), or give the webhook its secret again."
-            raise InvalidInput("The webhook's secret was encrypted with another key.", hint=hint) from None
+            raise InvalidInput(f"The {self._subject}'s secret was encrypted with another key.", hint=self._again) from None
 
     def _where(self) -> str:
         return f"{ENV_KEYS[0]}, else {self._key_file}" if self._key_file else ENV_KEYS[0]
@@ -68,7 +71,7 @@ class SecretBox:
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no text"
             raise InvalidInput(
-                f"The key of the webhooks' secrets, {self._key_file}, cannot be read or made: {why}.",
+                f"The key of the {self._subject}s' secrets, {self._key_file}, cannot be read or made: {why}.",
                 hint=f"Let this user read it, or set {ENV_KEYS[0]}.",
             ) from None
 
@@ -77,12 +80,11 @@ class SecretBox:
 
         if self._key_file is None:
             hint = f"Set {ENV_KEYS[0]} for every server process; make a key: {_MAKE}"
-            raise InvalidInput("The secret of a webhook is encrypted, and this store has no place for the key.", hint=hint)
+            raise InvalidInput(f"The secret of a {self._subject} is encrypted, and this store has no place for the key.", hint=hint)
         with contextlib.suppress(FileNotFoundError):
             return self._key_file.read_text(encoding="ascii")
         if not create:
-            hint = f"Bring the key back ({self._where()}), or give the webhook its secret again."
-            raise InvalidInput("The key that the webhook's secret was encrypted with is missing.", hint=hint)
+            raise InvalidInput(f"The key that the {self._subject}'s secret was encrypted with is missing.", hint=self._again)
         new = self._key_file.with_name(f"{self._key_file.name}.{os.getpid()}")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

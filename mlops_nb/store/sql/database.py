@@ -53,6 +53,12 @@ class Database(ABC):
     def failed(self, text: str) -> None:  # noqa: B027 - by default there is nothing to note
         """Take note of what the driver said before it is told."""
 
+    def before_synced(self, connection: sa.Connection) -> None:  # noqa: B027 - by default each commit is synced
+        """Let the commit of a transaction reach the disk, whatever the database's quick settings are."""
+
+    def after_synced(self) -> None:  # noqa: B027 - by default each commit is synced
+        """Bring commits to the disk that were made with quick settings."""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the connections."""
@@ -70,16 +76,27 @@ class Database(ABC):
                 yield connection.execution_options(runs=self.runs)
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """Give a connection whose changes take effect together when the block ends, or not at all if it raises."""
+    def write(self, *, synced: bool = False) -> Iterator[sa.Connection]:
+        """Give a connection whose changes take effect together when the block ends, or not at all if it raises.
+
+        Args:
+            synced: They are on the disk then, also where quick settings leave that to later; within a group when that ends.
+        """
         group: _Group | None = getattr(self._group, "current", None)
         with self.translated_errors():
             if group is not None:
                 with group.part() as connection:
+                    if synced:
+                        self.before_synced(connection)
+                        group.synced = True
                     yield connection
                 return
             with self._writing, self._begin() as connection:
+                if synced:
+                    self.before_synced(connection)
                 yield connection
+            if synced:
+                self.after_synced()
 
     @contextlib.contextmanager
     def group(self) -> Iterator[None]:
@@ -97,6 +114,8 @@ class Database(ABC):
                 group.check()
             finally:
                 self._group.current = None
+        if group.synced:
+            self.after_synced()
 
     @contextlib.contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
@@ -135,6 +154,7 @@ class _Group:
     def __init__(self, connection: sa.Connection, database: Database) -> None:
         self.connection = connection
         self._database = database
+        self.synced = False
         self._lost: MlopsError | None = None
 
     @contextlib.contextmanager

@@ -12,6 +12,8 @@ from mlops_nb.store.sql.schema import SCHEMA_VERSION
 
 # One lock per database and schema: writers take turns, so that revisions are seen in the order in which they are given.
 _WRITE_LOCK = 0x6D6C6F70735F6E62
+# A server may be set to answer before a commit is on its disk. Stronger settings, of standby servers, stay.
+_SYNCED = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 _POOL = 5
 _OVERFLOW = 5
 _WAIT_SECONDS = 10
@@ -55,6 +57,9 @@ class PostgresDatabase(Database):
 
     def reader(self) -> sa.Engine:
         return self._reader
+
+    def before_synced(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql(_SYNCED)
 
     def close(self) -> None:
         self._engine.dispose()

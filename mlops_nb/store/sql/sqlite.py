@@ -6,6 +6,7 @@ a newer one; where only an older one is to be had, the journal is a rollback jou
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -155,6 +156,17 @@ class SqliteDatabase(Database):
         if "disk i/o" in text.lower() and not isinstance(self.explain(text), StoreFull):
             self._file = _UNKNOWN
 
+    def after_synced(self) -> None:
+        """Sync the journal, which is all that a commit at synchronous=NORMAL leaves to later.
+
+        The database's file must not be opened here: closing it would drop SQLite's locks on it.
+        """
+        if self._synchronous == "FULL":
+            return
+        for journal in ("-wal", "-journal"):
+            with contextlib.suppress(FileNotFoundError):  # all of it is in the database's file, which SQLite synced before
+                sync_file(self._path.with_name(f"{self._path.name}{journal}"))
+
     def explain(self, text: str) -> MlopsError:
         name, low = self.name, text.lower()
         if "not a database" in low or "malformed" in low or "disk image" in low or "could not decode" in low:
@@ -208,6 +220,25 @@ class EmptyDatabase(Database):
     def close(self) -> None:
         self._kept.close()
         self._engine.dispose()
+
+
+def sync_file(path: Path) -> None:
+    """Bring a file's content to the disk.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        StoreUnreachable: If the disk does not take it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreUnreachable(f"{path} cannot be synced: {error.strerror}.", hint="Look at the disk: dmesg, and the mount's state.") from error
 
 
 def _case_sensitive(connection: Any, _record: Any) -> None:

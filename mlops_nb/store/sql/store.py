@@ -40,6 +40,7 @@ from mlops_nb.store.sql.importing import SqlImport
 from mlops_nb.store.sql.leases import LeaseClock
 from mlops_nb.store.sql.logged_models import SqlLoggedModels
 from mlops_nb.store.sql.registry import SqlRegistry
+from mlops_nb.store.sql.runners import SqlRunners
 from mlops_nb.store.sql.search.run_pages import runs_page
 from mlops_nb.store.sql.sqlite import SqliteDatabase
 from mlops_nb.store.sql.traces import SqlTraces
@@ -68,6 +69,7 @@ class SqlStore(ServedStore):
         self._logged_models = SqlLoggedModels(database)
         self._traces = SqlTraces(database)
         self._webhooks = SqlWebhooks(database, SecretBox(key_file))
+        self._runners = SqlRunners(database, SecretBox(key_file, subject="runner"))
         self._importing = SqlImport(database)
         self._lease_clock = LeaseClock()
 
@@ -99,6 +101,10 @@ class SqlStore(ServedStore):
     @property
     def webhooks(self) -> SqlWebhooks:
         return self._webhooks
+
+    @property
+    def runners(self) -> SqlRunners:
+        return self._runners
 
     def group(self) -> AbstractContextManager[None]:
         return self.database.group()

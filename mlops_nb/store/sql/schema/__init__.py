@@ -15,6 +15,16 @@ from mlops_nb.store.sql.schema.models import (
     registered_models,
     run_models,
 )
+from mlops_nb.store.sql.schema.runners import (
+    installations,
+    runner_events,
+    runner_holds,
+    runner_jobs,
+    runner_logs,
+    runner_runs,
+    runner_tickets,
+    runners,
+)
 from mlops_nb.store.sql.schema.runs import (
     FIRST_EXPERIMENT,
     cell_products,
@@ -44,6 +54,7 @@ __all__ = [
     "deliveries",
     "experiment_tags",
     "experiments",
+    "installations",
     "latest_metrics",
     "logged_model_metrics",
     "logged_model_params",
@@ -62,6 +73,13 @@ __all__ = [
     "registered_models",
     "run_inputs",
     "run_models",
+    "runner_events",
+    "runner_holds",
+    "runner_jobs",
+    "runner_logs",
+    "runner_runs",
+    "runner_tickets",
+    "runners",
     "runs",
     "store_state",
     "tags",

@@ -7,7 +7,7 @@ from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 
 INDEXED_LENGTH = 64
 """How long a param's or a tag's value can be to be found by an index."""

@@ -1,0 +1,66 @@
+"""What every step in the life of a runner needs at hand, and how the ledger is changed while others change it, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from mlops_nb.clouds.base import Cloud
+from mlops_nb.core.runners import CloudName, Resource, Runner, RunnerEvent
+from mlops_nb.errors import Conflict
+from mlops_nb.runners.base import Clock, Registrar
+from mlops_nb.store.runners import RunnerLedger
+
+_MOST_RACES = 50
+
+
+class Context:
+    """The ledger, the clouds, the forges and the clock of one installation."""
+
+    def __init__(
+        self,
+        ledger: RunnerLedger,
+        cloud: Callable[[CloudName], Cloud],
+        registrar: Callable[[str], Registrar],
+        installation: str,
+        clock: Clock,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.ledger = ledger
+        self.cloud = cloud
+        self.registrar = registrar
+        self.installation = installation
+        self.clock = clock
+        self.tell = tell
+
+    def change(self, runner_id: str, decide: Callable[[Runner], Runner], kind: str, text: str = "", **data: object) -> Runner:
+        """Change a runner by what `decide` makes of it as it is now, again where another was quicker.
+
+        Nothing is written where `decide` returns what it was given. What it raises goes through.
+
+        Raises:
+            Conflict: If others were quicker 50 times in a row.
+        """
+        for _ in range(_MOST_RACES):
+            runner = self.ledger.get(runner_id)
+            changed = decide(runner)
+            if changed is runner:
+                return runner
+            now = self.clock.now()
+            try:
+                event = RunnerEvent(time=now, kind=kind, text=text or changed.reason, data=data)
+                return self.ledger.save(replace(changed, updated=now), event)
+            except Conflict:
+                continue
+        raise Conflict(f"The runner {runner_id[:8]} is being changed by others all the time.", hint="Try again.")
+
+
+def with_resource(resources: Sequence[Resource], new: Resource) -> Sequence[Resource]:
+    """Return resources with one more, which takes the place of what was noted of it before its id was known."""
+    kept = [
+        old for old in resources if (old.kind, old.region) != (new.kind, new.region) or (old.id != new.id and not (old.id == "" and new.id))
+    ]
+    if new.id == "" and any((old.kind, old.region) == (new.kind, new.region) and old.id == "" for old in resources):
+        return resources
+    return (*kept, new)
