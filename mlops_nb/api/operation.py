@@ -130,7 +130,9 @@ class Context:
             NotSupported: If this server does not.
         """
         if self.project.runner_host is None:
-            raise NotSupported("This server launches no machines.", hint="Use the command line where the cloud's keys are: mlops-nb runner launch")
+            raise NotSupported(
+                "This server launches no machines.", hint="Use the command line where the cloud's keys are: mlops-nb runner launch"
+            )
         return self.project.runner_host
 
     @property

@@ -35,14 +35,16 @@ class BitbucketRunners:
         self._base = f"{above}/" + "/".join(part(one) for one in place.path.split("/"))
         self._runners = f"{self._base}/pipelines-config/runners"
 
-    def agents(self, *, installation: str = "", labels: Sequence[str] = ()) -> list[ForgeAgent]:
-        """Return the runners of the place that carry an installation's mark and all these labels."""
+    def agents(self, *, installation: str = "", labels: Sequence[str] = (), name: str = "") -> list[ForgeAgent]:
+        """Return the runners of the place that carry an installation's mark, all these labels and this name."""
         what = f"list the runners of {self.place.path}"
         found = [_agent(item) for item in self.client.pages(self._runners, what=what, params={"pagelen": PER_PAGE}, items="values")]
         return [
             one
             for one in found
-            if (not installation or one.tags.get(TAG_INSTALLATION) == word_of(installation)) and set(labels) <= set(one.labels)
+            if (not installation or one.tags.get(TAG_INSTALLATION) == word_of(installation))
+            and set(labels) <= set(one.labels)
+            and name in ("", one.name)
         ]
 
     def agent(self, id: str) -> ForgeAgent | None:
@@ -76,7 +78,7 @@ class BitbucketRunners:
             more = {**facts, "runner_uuid": made["uuid"], "oauth_client_id": client["id"]}
             return Registration(made["uuid"], name, Secret(client["secret"]), reusable=True, facts=more)
 
-        return registered(make, name, self, tags.get(TAG_RUNNER, ""), lambda line: None)
+        return registered(make, name, self, tags.get(TAG_RUNNER, ""))
 
     def _facts(self) -> dict[str, str]:
         """Return what the agent has to know of its place: the identifiers of the workspace and, where there is one, the repository."""
@@ -85,8 +87,8 @@ class BitbucketRunners:
             return {"account_uuid": found["uuid"]}
         return {"account_uuid": found["workspace"]["uuid"], "repository_uuid": found["uuid"]}
 
-    def remove(self, id: str) -> bool:
-        """Remove a runner, whatever it does."""
+    def remove(self, id: str, *, force: bool = False) -> bool:
+        """Remove a runner, whatever it does: Bitbucket does not say whether it has a step."""
         try:
             self.client.delete(f"{self._runners}/{part(id)}", what=f"remove the runner {id}")
         except ForgeNotFound:

@@ -38,8 +38,8 @@ class GitHubRunners:
         self._base = f"/{kinds[place.level]}/" + "/".join(part(one) for one in place.path.split("/"))
         self._runners = f"{self._base}/actions/runners"
 
-    def agents(self, *, installation: str = "", labels: Sequence[str] = ()) -> list[ForgeAgent]:
-        """Return the runners of the place that carry an installation's mark and all these labels."""
+    def agents(self, *, installation: str = "", labels: Sequence[str] = (), name: str = "") -> list[ForgeAgent]:
+        """Return the runners of the place that carry an installation's mark, all these labels and this name."""
         wanted = {one.casefold() for one in labels}
         with self._explained():
             params = {"per_page": PER_PAGE}
@@ -50,6 +50,7 @@ class GitHubRunners:
             for one in found
             if (not installation or one.tags.get(TAG_INSTALLATION) == word_of(installation))
             and wanted <= {label.casefold() for label in one.labels}
+            and name in ("", one.name)
         ]
 
     def agent(self, id: str) -> ForgeAgent | None:
@@ -79,10 +80,10 @@ class GitHubRunners:
                 raise
             return Registration(str(made["runner"]["id"]), name, Secret(made["encoded_jit_config"]), reusable=False)
 
-        return registered(make, name, self, tags.get(TAG_RUNNER, ""), lambda line: None)
+        return registered(make, name, self, tags.get(TAG_RUNNER, ""))
 
-    def remove(self, id: str) -> bool:
-        """Remove a runner; False while it has a job."""
+    def remove(self, id: str, *, force: bool = False) -> bool:
+        """Remove a runner; False while it has a job: GitHub refuses that in any case."""
         try:
             self.client.delete(f"{self._runners}/{part(id)}", what=f"remove the runner {id}")
         except ForgeNotFound:

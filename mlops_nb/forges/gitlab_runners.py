@@ -55,15 +55,16 @@ class GitLabRunners:
                 return int(found["id"])
         return int(self.client.get(f"groups/{path}", what=f"show the group {self.place.path}")["id"])
 
-    def agents(self, *, installation: str = "", labels: Sequence[str] = ()) -> list[ForgeAgent]:
-        """Return the runners of the project or group itself that carry an installation's mark and all these tags."""
+    def agents(self, *, installation: str = "", labels: Sequence[str] = (), name: str = "") -> list[ForgeAgent]:
+        """Return the runners of the project or group itself that carry an installation's mark, all these tags and this name."""
         path, _ = self._there()
         tags = [*labels, *(marks({TAG_INSTALLATION: installation}) if installation else ())]
         params = {"type": f"{'project' if self.place.level == 'repository' else 'group'}_type", "per_page": PER_PAGE}
         if tags:
             params["tag_list"] = ",".join(tags)
         listed = list(self.client.pages(f"{path}/runners", what=f"list the runners of {self.place.path}", params=params))
-        found = [one for item in listed if (one := self.agent(str(item["id"]))) is not None]
+        chosen = [item for item in listed if name in ("", item.get("description"))]
+        found = [one for item in chosen if (one := self.agent(str(item["id"]))) is not None]
         return [one for one in found if not installation or one.tags.get(TAG_INSTALLATION) == word_of(installation)]
 
     def agent(self, id: str) -> ForgeAgent | None:
@@ -101,13 +102,13 @@ class GitLabRunners:
                 raise
             return Registration(str(made["id"]), name, Secret(made["token"]), reusable=True)
 
-        return registered(make, name, self, tags.get(TAG_RUNNER, ""), lambda line: None)
+        return registered(make, name, self, tags.get(TAG_RUNNER, ""))
 
-    def remove(self, id: str) -> bool:
-        """Remove a runner. GitLab does so whether it has a job or not, so that one with a job is left where it is."""
+    def remove(self, id: str, *, force: bool = False) -> bool:
+        """Remove a runner; False while it has a job, unless forced. GitLab itself would not mind."""
         try:
             running = self.client.get(f"runners/{part(id)}/jobs", what=f"list the jobs of runner {id}", params={"status": "running"})
-            if running:
+            if running and not force:
                 return False
             self.client.delete(f"runners/{part(id)}", what=f"remove the runner {id}")
         except ForgeNotFound:

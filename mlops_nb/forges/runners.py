@@ -100,8 +100,8 @@ class RunnerForge(Protocol):
 
     place: Place
 
-    def agents(self, *, installation: str = "", labels: Sequence[str] = ()) -> list[ForgeAgent]:
-        """Return the runners of the place that carry an installation's mark and all these labels; neither given: all."""
+    def agents(self, *, installation: str = "", labels: Sequence[str] = (), name: str = "") -> list[ForgeAgent]:
+        """Return the runners of the place that carry an installation's mark, all these labels and this name, where these are given."""
 
     def agent(self, id: str) -> ForgeAgent | None:
         """Return one runner, or None if it is gone."""
@@ -113,8 +113,11 @@ class RunnerForge(Protocol):
             RequestRefused: If a label or name is none for this forge; `ForgeConflict` if the name is taken.
         """
 
-    def remove(self, id: str) -> bool:
-        """Remove a runner and return True; False while it has a job, which only some forges refuse. One that is gone is no error."""
+    def remove(self, id: str, *, force: bool = False) -> bool:
+        """Remove a runner and return True; False while it has a job. One that is gone is no error.
+
+        With `force` one with a job is removed, too, where the forge allows it: its machine is gone.
+        """
 
     def job_of(self, agent: ForgeAgent, hint: ForgeJob | None) -> ForgeJob | None:
         """Return the job that a runner is at, or was at when it was cut off; None if there is none.
@@ -226,13 +229,12 @@ def connect_runners(place: Place, token: Token | AppKey | None, **patience: Unpa
     return BitbucketRunners(place, token, **patience)
 
 
-def registered(make: Callable[[], Registration], name: str, forge: RunnerForge, runner: str, tell: Callable[[str], None]) -> Registration:
+def registered(make: Callable[[], Registration], name: str, forge: RunnerForge, runner: str) -> Registration:
     """Register once: where the answer is lost, remove what it made, whose secret nobody has, and register again."""
     try:
         return make()
     except OutcomeUnknown:
-        tell(f"The answer to the registration of {name} was lost; what it made is removed, and it is registered again.")
-        for one in forge.agents():
-            if one.name == name and one.tags.get(TAG_RUNNER) == word_of(runner):
+        for one in forge.agents(name=name):
+            if one.tags.get(TAG_RUNNER) == word_of(runner):
                 forge.remove(one.id)
         return make()

@@ -161,7 +161,7 @@ def process_program(runner: Runner, settings: AgentSettings, installation: Insta
         files.append(_file("$etc/startup", _script(runner.request.startup_script), "700"))
     return "".join(
         (
-            'umask 077\nhome=${MLOPS_NB_MACHINE_DIR:+$MLOPS_NB_MACHINE_DIR/agent}\n'
+            "umask 077\nhome=${MLOPS_NB_MACHINE_DIR:+$MLOPS_NB_MACHINE_DIR/agent}\n"
             '[ -n "$home" ] || home=$(mktemp -d "${TMPDIR:-/tmp}/mlops-nb.XXXXXXXX")\n'
             'etc=$home/etc run=$home/run\nmkdir -p "$etc" "$run"\n',
             *files,
