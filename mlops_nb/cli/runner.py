@@ -220,7 +220,7 @@ def doctor(ctx: click.Context, clouds: Sequence[str], reaping: bool, json_flag: 
 def estimate(clouds: Sequence[str], types: Sequence[str], gpu: str, region: str, spot: bool | None, hours: float, json_flag: bool) -> None:
     """Compare list prices of machines."""
     from mlops_nb.fluent import runners
-    from mlops_nb.magics.runner_cards import estimates_text
+    from mlops_nb.magics.runner_cards import estimate_text
 
     found = runners.estimate(clouds=clouds, types=types, gpu=gpu, region=region, spot=spot)
-    say(found, estimates_text(found, hours), as_json=json_flag)
+    say(found, estimate_text(found, hours), as_json=json_flag)

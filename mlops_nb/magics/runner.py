@@ -155,4 +155,4 @@ class RunnerMagics(Magics):
 
     def _estimate(self, arguments: Any) -> None:
         found = runners.estimate(clouds=arguments.on, types=arguments.types, gpu=arguments.gpu, region=arguments.region)
-        self.say(cards.estimates_text(found, arguments.hours))
+        self.say(cards.estimate_text(found, arguments.hours))

@@ -12,6 +12,7 @@ from mlops_nb.core.formatting import format_duration, one_line, padded, width
 from mlops_nb.core.runners import Offer, Runner, RunnerEvent, RunnerState
 from mlops_nb.magics.cards import table
 from mlops_nb.runners.base import Plan, Reaped
+from mlops_nb.runners.estimating import Estimate
 
 Bundle = dict[str, str]
 
@@ -101,11 +102,11 @@ def plan_text(plan: Plan) -> str:
     return "\n".join([f"{plan.request.name} would be, in this order:", _aligned(header, rows), ends])
 
 
-def estimates_text(offers: Sequence[Offer], hours: float = 1.0) -> str:
-    """Return a table of prices, the cheapest first."""
-    if not offers:
-        return "No machine fits. Try another type or region."
-    known = sorted(offers, key=lambda offer: (offer.hourly is None, offer.hourly or 0.0))
+def estimate_text(estimate: Estimate, hours: float = 1.0) -> str:
+    """Return a table of prices, the cheapest first, and which clouds could not be asked."""
+    unseen = [f"⚠ {cloud}: {one_line(why)}" for cloud, why in estimate.unseen.items()]
+    if not estimate.offers:
+        return "\n".join([*unseen, "No machine fits. Try another type or region."])
     header = ["machine", "where", "", "CPUs", "memory", "an hour", f"{hours:g} h"]
     rows = [
         [
@@ -117,9 +118,9 @@ def estimates_text(offers: Sequence[Offer], hours: float = 1.0) -> str:
             _dollars(offer.hourly),
             _dollars(None if offer.hourly is None else offer.hourly * hours),
         ]
-        for offer in known
+        for offer in estimate.offers
     ]
-    return _aligned(header, rows)
+    return "\n".join([_aligned(header, rows), *unseen])
 
 
 def reaped_text(reaped: Reaped) -> str:
