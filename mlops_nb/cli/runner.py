@@ -25,10 +25,11 @@ _LAZY = {
 class _Group(LazyGroup):
     """The group of runners; CML's `cml runner --labels gpu` is `runner launch`."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
-            return launch.name, launch, args
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        asks = args[:1] in (["-h"], ["--help"])
+        if args[:1] and args[0].startswith("-") and not asks and not set(args) & set(self.list_commands(ctx)):
+            args = ["launch", *args]
+        return super().parse_args(ctx, args)
 
 
 @forge_group(cls=lambda *args, **kwargs: _Group(*args, lazy=_LAZY, **kwargs))  # type: ignore[arg-type]

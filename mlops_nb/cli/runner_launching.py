@@ -56,8 +56,9 @@ def launch_from(given: dict[str, Any], *, as_json: bool) -> None:
 def request_from(given: dict[str, Any]) -> RunnerRequest:
     """Return the request of the options, with the repository that the CI or git here say."""
     from mlops_nb.fluent import runners
-    from mlops_nb.runners.requests import labels_of, request_of
+    from mlops_nb.runners.requests import cloud_of, labels_of, request_of
 
+    cloud_of(given["cloud"] or "local")  # said before anything about repositories
     agent = AgentWish(
         labels=labels_of(given["labels"]),
         single=given["single"],
