@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import msgspec
 
-from mlops_nb.api.gate import Access, Caller, Gate, Headers, denied
+from mlops_nb.api.gate import Access, Caller, Gate, Headers, agent_token, denied
 from mlops_nb.api.http import MAX_JSON_BODY, TEXT, BodyTooLarge, HttpAnswer, HttpRequest, not_allowed, not_found, refuse
 from mlops_nb.api.monitor import Monitor
 from mlops_nb.api.operation import Permission
@@ -42,6 +42,7 @@ LEASE_CHECK_SECONDS = 5.0
 _WARN_EVERY = 60.0
 _NO_ROUTE = "none"
 _SAFE = frozenset({"GET", "HEAD"})
+_MACHINE = Caller("", False)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -134,6 +135,9 @@ class TeamServer:
         method = exchange.method
         if path == HEALTH and method in _SAFE:
             return HttpAnswer(headers={"Content-Type": TEXT}, body=b"OK")
+        agent = agent_token(exchange.headers.get(b"authorization", b"").decode("latin-1"))
+        if agent or self.service.router.is_open(method, path):
+            return await self._let_in(exchange, path, agent)
         caller = self._gate.caller(exchange.headers)
         if caller is None:
             return cast("HttpAnswer", denied(None, Permission.READ))
@@ -150,13 +154,27 @@ class TeamServer:
         exchange.operation = route.operation.name
         return denied(caller, route.operation.permission) or await self._run(route, exchange, caller)
 
-    async def _run(self, route: Route, exchange: _Exchange, caller: Caller) -> HttpAnswer:
+    async def _let_in(self, exchange: _Exchange, path: str, agent: str) -> HttpAnswer:
+        """Answer a runner's machine: the operation's scope, or its ticket, decides what it may do."""
+        try:
+            route = self.service.router.resolve(exchange.method, path)
+        except MethodNotAllowed as error:
+            return not_allowed(error.allowed)
+        except MlopsError as error:
+            return refuse(error)
+        if route is None:
+            return not_found()
+        exchange.operation = route.operation.name
+        return await self._run(route, exchange, _MACHINE, agent)
+
+    async def _run(self, route: Route, exchange: _Exchange, caller: Caller, agent: str = "") -> HttpAnswer:
         is_upload = route.operation.upload
         request = HttpRequest(
             method=exchange.method,
             query=exchange.query,
             content_type=exchange.headers.get(b"content-type", b"").decode("latin-1"),
             user=caller.name,
+            agent=agent,
         )
         if is_upload or exchange.method in _SAFE:  # no log call asks for a part of a file
             request.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers.items()}

@@ -20,6 +20,7 @@ import msgspec
 from mlops_nb.api.http import HttpAnswer, refuse
 from mlops_nb.api.operation import Permission
 from mlops_nb.errors import InvalidInput, PermissionDenied
+from mlops_nb.store.runners import AGENT_TOKEN_PREFIX
 
 Headers = Mapping[bytes, bytes]
 
@@ -54,12 +55,23 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             InvalidInput: If a token cannot travel in a header, or what would protect is missing.
         """
         for token in (*self.tokens, *self.read_tokens):
+            if token.startswith(AGENT_TOKEN_PREFIX):
+                raise InvalidInput(
+                    f"A token of the server cannot begin with {AGENT_TOKEN_PREFIX}.", hint="So do those of runners: make another one."
+                )
             if not token.isascii() or not token.isprintable() or " " in token:
                 raise InvalidInput("A token has characters that no HTTP header carries.", hint="Use letters, digits and -._~+/=.")
         if self.read_tokens and not self.tokens:
             raise InvalidInput("There is a token for reading but none for writing.", hint="Give --token-file as well.")
         if not self.tokens and "*" in self.origins:
             raise InvalidInput("Without a token, any web page could change the store.", hint="Name the origins instead of '*'.")
+
+
+def agent_token(authorization: str) -> str:
+    """Return the token of a runner's agent in an Authorization header; "" if there is another one, or none."""
+    scheme, _, given = authorization.partition(" ")
+    token = given.strip()
+    return token if scheme.lower() == "bearer" and token.startswith(AGENT_TOKEN_PREFIX) else ""
 
 
 class Caller(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from mlops_nb.api import decoding
+from mlops_nb.api.agents import admit
 from mlops_nb.api.files import file_headers
 from mlops_nb.api.operation import Context, JsonBytes, JsonStream, Stream
 from mlops_nb.api.project import ServedProject
@@ -30,6 +31,7 @@ _STATUS = {
     "RESOURCE_ALREADY_EXISTS": 400,
     "PERMISSION_DENIED": 403,
     "RESOURCE_DOES_NOT_EXIST": 404,
+    "RESOURCE_CONFLICT": 409,
     "NOT_IMPLEMENTED": 501,
     "TEMPORARILY_UNAVAILABLE": 503,
     "RESOURCE_EXHAUSTED": 507,
@@ -50,7 +52,8 @@ class BodyTooLarge(InvalidInput):
 class HttpRequest(msgspec.Struct, kw_only=True):
     """What came. `upload` holds the body of an upload, `body` that of anything else.
 
-    `headers` are found by names in small letters; only uploads and answers of files need them.
+    `headers` are found by names in small letters; only uploads and answers of files need them. `agent` is the token of a runner's
+    agent, if one asks; it is looked at here, so a mount lets it pass without permission.
     """
 
     method: str
@@ -60,6 +63,7 @@ class HttpRequest(msgspec.Struct, kw_only=True):
     upload: BinaryIO | None = None
     user: str = ""
     headers: Mapping[str, str] = {}
+    agent: str = ""
 
 
 class HttpAnswer(msgspec.Struct, kw_only=True):
@@ -96,9 +100,13 @@ class Call:
             return self._refusal
         operation = self._route.operation
         try:
+            runner = None
+            if self._request.agent:
+                runner = admit(self._project.store(), self._request.agent, operation, self._decoded)
             upload = self._request.upload
             checked = checked_upload(upload, self._request.headers) if upload is not None else None
-            context = Context(self._project, user=self._request.user, permission=operation.permission, upload=checked)
+            user = self._request.user if runner is None else runner.user
+            context = Context(self._project, user=user, permission=operation.permission, upload=checked, runner=runner)
             return _encode(operation.function(context, self._decoded), self._request)
         except Exception as error:  # noqa: BLE001 - the last line of defence: `refuse` logs what it does not know
             return refuse(error)

@@ -19,7 +19,9 @@ import msgspec
 
 from mlops_nb.api.project import ServedProject
 from mlops_nb.api.transfer import CheckedUpload
+from mlops_nb.core.runners import Runner
 from mlops_nb.errors import InvalidInput, NotSupported
+from mlops_nb.runners.hosting import RunnerHost
 from mlops_nb.serving.endpoints import Endpoints
 from mlops_nb.store.artifacts.base import OpenedFile
 from mlops_nb.store.base import ServedStore
@@ -29,10 +31,24 @@ A = TypeVar("A")
 
 
 class Permission(StrEnum):
-    """What the caller must be allowed to do: the actions of Jupyter's authorizers."""
+    """What the caller must be allowed to do: the actions of Jupyter's authorizers.
+
+    `TICKET` is for the one exchange that a machine begins with: who asks is not known yet, the request itself lets in.
+    """
 
     READ = "read"
     WRITE = "write"
+    TICKET = "ticket"
+
+
+class AgentScope(StrEnum):
+    """What of an operation the agent on a runner's machine may do with its own token; see `api.agents`."""
+
+    RUNNER = "runner"  # what has its runner's id
+    JOB = "job"  # what has the id of a job of its runner
+    RUN = "run"  # what has the id of a run of its jobs, or of one that it begins
+    RUNS = "runs"  # the same for several
+    ANY = "any"  # all of it
 
 
 class Nothing(msgspec.Struct, kw_only=True):
@@ -66,11 +82,23 @@ class Context:
     """What an operation works on: the project's store, who asks, and the bytes that came with an upload.
 
     Threads: belongs to one call.
+
+    Attributes:
+        runner: Whose agent asks by its own token, admitted by the operation's scope; None: somebody else asks.
     """
 
-    def __init__(self, project: ServedProject, *, user: str = "", permission: Permission, upload: CheckedUpload | None = None) -> None:
+    def __init__(
+        self,
+        project: ServedProject,
+        *,
+        user: str = "",
+        permission: Permission,
+        upload: CheckedUpload | None = None,
+        runner: Runner | None = None,
+    ) -> None:
         self.project = project
         self.user = user
+        self.runner = runner
         self._permission = permission
         self._upload = upload
 
@@ -81,7 +109,7 @@ class Context:
         Raises:
             StoreError: If it cannot be opened.
         """
-        return self.project.store(create=self._permission is Permission.WRITE)
+        return self.project.store(create=self._permission is not Permission.READ)
 
     @property
     def endpoints(self) -> Endpoints:
@@ -93,6 +121,19 @@ class Context:
         if self.project.endpoints is None:
             raise NotSupported("This server runs no models.", hint="Ask the Jupyter server of the project, or run: mlops-nb models serve")
         return self.project.endpoints
+
+    @property
+    def runner_host(self) -> RunnerHost:
+        """What launches and ends the machines of the project.
+
+        Raises:
+            NotSupported: If this server does not.
+        """
+        if self.project.runner_host is None:
+            raise NotSupported(
+                "This server launches no machines.", hint="Use the command line where the cloud's keys are: mlops-nb runner launch"
+            )
+        return self.project.runner_host
 
     @property
     def upload(self) -> CheckedUpload:
@@ -112,6 +153,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         upload: Its body is a file and reaches `Context.upload`, not the request.
         grouped: It may share a transaction with other writes: it writes to the database and touches no files.
+        agent: What of it the agents of runners may do with their own tokens; None, which is the default: nothing.
+        slow: It may wait for clouds or forges, for minutes: it must not take a thread from those that read.
     """
 
     name: str
@@ -124,10 +167,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     function: Callable[[Context, Any], Any]
     upload: bool = False
     grouped: bool = False
+    agent: AgentScope | None = None
+    slow: bool = False
 
     @property
     def is_write(self) -> bool:
-        return self.permission is Permission.WRITE
+        return self.permission is not Permission.READ
 
     @property
     def routes(self) -> list[tuple[str, str]]:
@@ -148,6 +193,8 @@ def operation(
     permission: Permission,
     upload: bool = False,
     files: bool = False,
+    agent: AgentScope | None = None,
+    slow: bool = False,
 ) -> Callable[[Callable[[Context, R], A]], Operation]:
     """Make a function an operation.
 
@@ -158,6 +205,8 @@ def operation(
         permission: What the caller must be allowed to do; there is no default.
         upload: The body is a file.
         files: It reads or writes files, or waits for something else than the database.
+        agent: What of it the agents of runners may do with their own tokens.
+        slow: It waits for clouds or forges, and touches files or not.
     """
 
     def register(function: Callable[[Context, R], A]) -> Operation:
@@ -173,7 +222,9 @@ def operation(
             answer=_form_of(hints["return"]),
             function=function,
             upload=upload,
-            grouped=permission is Permission.WRITE and not upload and not files,
+            grouped=permission is Permission.WRITE and not upload and not files and not slow,
+            agent=agent,
+            slow=slow,
         )
 
     return register

@@ -11,6 +11,7 @@ import msgspec
 
 from mlops_nb.config import Project
 from mlops_nb.errors import StoreError, StoreUnreachable
+from mlops_nb.runners.hosting import RunnerHost
 from mlops_nb.serving.endpoints import Endpoints
 from mlops_nb.store.base import ServedStore
 
@@ -41,6 +42,7 @@ class ServedProject:
 
     Attributes:
         endpoints: The model servers of the project; None where this server runs none.
+        runner_host: What launches and ends the project's machines; None where this server does not.
     """
 
     def __init__(self, served: Served | Project) -> None:
@@ -50,6 +52,8 @@ class ServedProject:
         self._closed = False
         # Set by a server that runs models.
         self.endpoints: Endpoints | None = None
+        # Set by a server that launches machines.
+        self.runner_host: RunnerHost | None = None
 
     @property
     def project(self) -> Project:

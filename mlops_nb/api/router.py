@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from mlops_nb.api.operation import Operation
+from mlops_nb.api.operation import Operation, Permission
 from mlops_nb.errors import InvalidInput
 
 _PART = re.compile(r"\{(\w+)(\.\.\.)?\}")
@@ -54,6 +54,11 @@ class Router:
                     raise ValueError(f"{method} {path} is claimed by '{methods[method].name}' and '{operation.name}'.")
                 methods[method] = operation
         self._templates = list(templates.values())
+
+    def is_open(self, method: str, path: str) -> bool:
+        """Return whether a request needs no token because what it holds lets it in."""
+        operation = self._literal.get(path, {}).get(method)
+        return operation is not None and operation.permission is Permission.TICKET
 
     def resolve(self, method: str, path: str) -> Route | None:
         """Return the route of a request, or None where the path leads nowhere.

@@ -19,6 +19,7 @@ from mlops_nb.errors import NotFound, StoreUnreachable
 from mlops_nb.store.artifacts import check_artifact_path
 from mlops_nb.store.base import LEASE_SECONDS, Page, RunQuery, StoreStatus, TrackingStore
 from mlops_nb.store.rest_errors import error_of
+from mlops_nb.store.rest_runners import Ask, RestRunners
 
 if TYPE_CHECKING:
     import requests
@@ -54,6 +55,7 @@ class RestStore(TrackingStore):
         self._local = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
+        self._runners = RestRunners(self._call, self._call_as)
 
     # -- experiments
 
@@ -230,6 +232,12 @@ class RestStore(TrackingStore):
     def delete_artifact(self, run_id: str, path: str) -> None:
         self._call(wire.Done, "DELETE", _file(run_id, path))
 
+    # -- runners
+
+    @property
+    def runners(self) -> RestRunners:
+        return self._runners
+
     # -- itself
 
     def revision(self) -> int:
@@ -277,6 +285,18 @@ class RestStore(TrackingStore):
         data = None if body is None else _encoder.encode(body)
         response = self._send(method, path, query=query, data=data, is_json=body is not None)
         return self._decoded(answer, response)
+
+    def _call_as(self, token: str) -> Ask:
+        """Return what sends as `_call` does, over connections of its own, with another token; "" is none."""
+
+        def ask(answer: type[A], method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> A:
+            other = RestStore(self.base_url, token or None)
+            try:
+                return other._call(answer, method, path, query=query, body=body)
+            finally:
+                other.close()
+
+        return ask
 
     def _decoded(self, answer: type[A], response: requests.Response) -> A:
         try:

@@ -9,6 +9,7 @@ import msgspec
 
 from mlops_nb.errors import (
     AlreadyExists,
+    Conflict,
     FilterError,
     IllegalTransition,
     InvalidInput,
@@ -25,7 +26,7 @@ from mlops_nb.errors import (
 
 _BY_CODE: dict[str, type[MlopsError]] = {
     kind.code: kind
-    for kind in (InvalidInput, NotFound, AlreadyExists, PermissionDenied, NotSupported, StoreUnreachable, StoreFull, StoreDamaged)
+    for kind in (InvalidInput, NotFound, AlreadyExists, Conflict, PermissionDenied, NotSupported, StoreUnreachable, StoreFull, StoreDamaged)
 }
 
 

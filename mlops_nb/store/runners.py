@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
@@ -9,12 +10,27 @@ import msgspec
 
 from mlops_nb.core.runner_jobs import Job, JobState
 from mlops_nb.core.runners import Heartbeat, Orders, Runner, RunnerEvent, RunnerState
+from mlops_nb.errors import InvalidInput
 
 TICKET_SECONDS = 1800.0
 MAX_LOG = 4 << 20
 """How much of a machine's log is kept (bytes)."""
 AGENT_TOKEN_PREFIX = "mnba_"
 """How the tokens of agents begin: they open what belongs to their runner, and nothing else of a server."""
+ENV_INSTALLATION = "MLOPS_NB_INSTALLATION"
+_INSTALLATION = re.compile(r"[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?", re.ASCII)
+
+
+def checked_installation(name: str) -> str:
+    """Return the id of an installation if clouds take it as a tag.
+
+    Raises:
+        InvalidInput: If they do not.
+    """
+    if not _INSTALLATION.fullmatch(name):
+        hint = "Use at most 63 small letters, digits and hyphens, as labels of clouds have them."
+        raise InvalidInput(f"{ENV_INSTALLATION}={name[:80]!r} cannot be.", hint=hint)
+    return name
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):

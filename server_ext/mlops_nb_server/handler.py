@@ -16,12 +16,13 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
+from mlops_nb.api.gate import agent_token
 from mlops_nb.api.http import MAX_JSON_BODY, BodyTooLarge, HttpAnswer, HttpRequest, not_allowed, not_found, refuse
 from mlops_nb.api.operation import Permission
 from mlops_nb.api.router import MethodNotAllowed, Route
 from mlops_nb.api.upload import IN_MEMORY, UploadPipe
 from mlops_nb.errors import MlopsError, PermissionDenied
-from mlops_nb_server.service import Service
+from mlops_nb_server.service import Service, machine_user
 
 AUTH_RESOURCE = "mlops"
 _SAFE = frozenset({"GET", "HEAD"})
@@ -36,6 +37,7 @@ class ApiHandler(JupyterHandler):
     def initialize(self, service: Service, mount: str) -> None:
         self.service = service
         self._below = len(mount)
+        self._agent = ""
         self._route: Route | None = None
         self._refusal: HttpAnswer | None = None
 
@@ -44,7 +46,15 @@ class ApiHandler(JupyterHandler):
     async def prepare(self) -> None:  # type: ignore[override]
         if not self.check_host():
             raise HTTPError(403, "The Host header names another server.")
-        user = self.service.user_of(self.request.headers.get("Authorization", ""))
+        authorization = self.request.headers.get("Authorization", "")
+        self._agent = agent_token(authorization)
+        if self._agent or self.service.router.is_open(str(self.request.method), self.request.path[self._below :]):
+            # A runner's machine: what it may do is decided by the operation's scope, or by its ticket.
+            self.current_user = self._jupyter_current_user = machine_user()
+            self._token_authenticated = True
+            self._find_route()
+            return
+        user = self.service.user_of(authorization)
         if user is not None:
             # A token cannot be sent by a foreign page without the user's doing: no XSRF check, no login cookie.
             self.current_user = self._jupyter_current_user = user
@@ -109,6 +119,7 @@ class ApiHandler(JupyterHandler):
             upload=upload,
             user=self.current_user.username,
             headers=request.headers,
+            agent=self._agent,
         )
 
     async def _send(self, answer: HttpAnswer) -> None:

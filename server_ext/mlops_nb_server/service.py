@@ -47,3 +47,9 @@ def token_user() -> User:
     """Return the user whom a token stands for: whoever runs the server."""
     name = user_name() or "token"
     return User(username=name, name=name, display_name=name)
+
+
+@functools.cache
+def machine_user() -> User:
+    """Return the user whom the agents of runners stand for."""
+    return User(username="runner", name="runner", display_name="runner")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_nb.api.operation import Context, Permission, Stream, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, Stream, operation
 from mlops_nb.api.owners import model_owner, run_owner
 from mlops_nb.api.paths import artifact_file, artifact_folder
 from mlops_nb.core.wire import ArtifactAnswer, ArtifactsAnswer, Done, Wire
@@ -27,21 +27,21 @@ class ModelPath(Wire, kw_only=True):
     path: str
 
 
-@operation("artifacts.list", "GET", _PATH, permission=Permission.READ)
+@operation("artifacts.list", "GET", _PATH, permission=Permission.READ, agent=AgentScope.RUN)
 def list_artifacts(context: Context, request: ArtifactList) -> ArtifactsAnswer:
     """List all files below a folder of a run, or what is directly in it."""
     found = context.store.list_artifacts(request.run_id, artifact_folder(request.path), recursive=request.recursive)
     return ArtifactsAnswer(artifacts=found)
 
 
-@operation("artifacts.read", ("GET", "HEAD"), _FILE, permission=Permission.READ)
+@operation("artifacts.read", ("GET", "HEAD"), _FILE, permission=Permission.READ, agent=AgentScope.RUN)
 def read_artifact(context: Context, request: ArtifactPath) -> Stream:
     """Return the bytes of a file."""
     path = artifact_file(request.path)
     return Stream(file=context.store.files.open(run_owner(context, request.run_id), path), file_name=path)
 
 
-@operation("artifacts.write", "PUT", _FILE, permission=Permission.WRITE, upload=True)
+@operation("artifacts.write", "PUT", _FILE, permission=Permission.WRITE, upload=True, agent=AgentScope.RUN)
 def write_artifact(context: Context, request: ArtifactPath) -> ArtifactAnswer:
     """Write a file, or replace it."""
     owner, upload = run_owner(context, request.run_id), context.upload
@@ -50,7 +50,7 @@ def write_artifact(context: Context, request: ArtifactPath) -> ArtifactAnswer:
     return ArtifactAnswer(artifact=artifact, sha256=upload.sha256)
 
 
-@operation("artifacts.delete", "DELETE", _FILE, permission=Permission.WRITE, files=True)
+@operation("artifacts.delete", "DELETE", _FILE, permission=Permission.WRITE, files=True, agent=AgentScope.RUN)
 def delete_artifact(context: Context, request: ArtifactPath) -> Done:
     """Remove a file, or a folder with all in it."""
     context.store.delete_artifact(request.run_id, artifact_file(request.path))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, operation
 from mlops_nb.core.wire import Done, EventsAnswer, EventsRequest, LeasesRequest, RunIds
 from mlops_nb.store.base import LEASE_SECONDS
 
 
-@operation("runs.ingest", "POST", "/api/v1/runs/{run_id}/events", permission=Permission.WRITE)
+@operation("runs.ingest", "POST", "/api/v1/runs/{run_id}/events", permission=Permission.WRITE, agent=AgentScope.RUN)
 def ingest(context: Context, request: EventsRequest) -> EventsAnswer:
     """Apply events of one source in order, each exactly once however often it is sent."""
     return EventsAnswer(applied=context.store.ingest(request.run_id, request.source, request.events))
 
 
-@operation("runs.heartbeat", "POST", "/api/v1/heartbeats", permission=Permission.WRITE)
+@operation("runs.heartbeat", "POST", "/api/v1/heartbeats", permission=Permission.WRITE, agent=AgentScope.RUNS)
 def heartbeat(context: Context, request: RunIds) -> Done:
     """Renew the leases of runs; ids that are not there are ignored."""
     context.store.heartbeat(request.run_ids)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, operation
 from mlops_nb.api.v1.runs import RunId
 from mlops_nb.core.wire import CellsAnswer, HistoryAnswer, PageSize, SeriesAnswer, Wire, metric_to_json, series_to_json
 from mlops_nb.errors import NotFound
@@ -49,7 +49,7 @@ class HistoryRequest(Wire, kw_only=True):
     page_token: str | None = None
 
 
-@operation("runs.series", "GET", f"{_PATH}/series", permission=Permission.READ)
+@operation("runs.series", "GET", f"{_PATH}/series", permission=Permission.READ, agent=AgentScope.RUN)
 def get_series(context: Context, request: SeriesRequest) -> SeriesAnswer:
     """Return the metrics of a run thinned for charts; all of them, or those named."""
     series = context.store.series(
@@ -73,14 +73,14 @@ def get_many_series(context: Context, request: ManySeriesRequest) -> ManySeriesA
     return ManySeriesAnswer(series=found)
 
 
-@operation("runs.metricHistory", "GET", f"{_PATH}/metrics/history", permission=Permission.READ)
+@operation("runs.metricHistory", "GET", f"{_PATH}/metrics/history", permission=Permission.READ, agent=AgentScope.RUN)
 def get_history(context: Context, request: HistoryRequest) -> HistoryAnswer:
     """Return the points of a metric, all of them unless a page size is given."""
     page = context.store.metric_history(request.run_id, request.key, max_results=request.max_results, page_token=request.page_token)
     return HistoryAnswer(metrics=[metric_to_json(metric) for metric in page.items], next_page_token=page.token)
 
 
-@operation("runs.cells", "GET", f"{_PATH}/cells", permission=Permission.READ)
+@operation("runs.cells", "GET", f"{_PATH}/cells", permission=Permission.READ, agent=AgentScope.RUN)
 def get_cells(context: Context, request: RunId) -> CellsAnswer:
     """Return the executions of cells while the run was open."""
     return CellsAnswer(cells=context.store.cells(request.run_id))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, operation
 from mlops_nb.core.filters import looks_like_filter
 from mlops_nb.core.wire import (
     BatchRequest,
@@ -84,13 +84,13 @@ def create_run(context: Context, request: RunCreate) -> RunAnswer:
     return RunAnswer(run=run_to_json(run))
 
 
-@operation("runs.get", "GET", f"{_PATH}/{{run_id}}", permission=Permission.READ)
+@operation("runs.get", "GET", f"{_PATH}/{{run_id}}", permission=Permission.READ, agent=AgentScope.RUN)
 def get_run(context: Context, request: RunId) -> RunAnswer:
     """Return a run, a deleted one too."""
     return RunAnswer(run=run_to_json(context.store.get_run(request.run_id)))
 
 
-@operation("runs.update", "PATCH", f"{_PATH}/{{run_id}}", permission=Permission.WRITE)
+@operation("runs.update", "PATCH", f"{_PATH}/{{run_id}}", permission=Permission.WRITE, agent=AgentScope.RUN)
 def update_run(context: Context, request: RunPatch) -> RunAnswer:
     """Change the name, tags, state or stage of a run; a tag that is null goes."""
     store = context.store
@@ -113,7 +113,7 @@ def update_run(context: Context, request: RunPatch) -> RunAnswer:
     return RunAnswer(run=run_to_json(run))
 
 
-@operation("runs.logBatch", "POST", f"{_PATH}/{{run_id}}/batch", permission=Permission.WRITE)
+@operation("runs.logBatch", "POST", f"{_PATH}/{{run_id}}/batch", permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_batch(context: Context, request: BatchRequest) -> Done:
     """Log metrics, params and tags, all or nothing; a tag that is null goes."""
     context.store.log_batch(
@@ -125,14 +125,14 @@ def log_batch(context: Context, request: BatchRequest) -> Done:
     return Done()
 
 
-@operation("runs.logInputs", "POST", f"{_PATH}/{{run_id}}/inputs", permission=Permission.WRITE)
+@operation("runs.logInputs", "POST", f"{_PATH}/{{run_id}}/inputs", permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_inputs(context: Context, request: InputsRequest) -> Done:
     """Note the data sets and logged models that a run read; what is noted already stays as it is."""
     context.store.log_inputs(request.run_id, request.datasets or [], request.models or [])
     return Done()
 
 
-@operation("runs.logOutputs", "POST", f"{_PATH}/{{run_id}}/outputs", permission=Permission.WRITE)
+@operation("runs.logOutputs", "POST", f"{_PATH}/{{run_id}}/outputs", permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_outputs(context: Context, request: OutputsRequest) -> Done:
     """Note the logged models that a run made."""
     context.store.log_outputs(request.run_id, request.models)

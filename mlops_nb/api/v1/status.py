@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 
-from mlops_nb.api.operation import Context, Nothing, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Nothing, Permission, operation
 from mlops_nb.core.wire import ProjectJson, StatusAnswer
 from mlops_nb.errors import MlopsError
 
 UNKNOWN_VERSION = "0+unknown"
 
 
-@operation("status", "GET", "/api/v1/status", permission=Permission.READ)
+@operation("status", "GET", "/api/v1/status", permission=Permission.READ, agent=AgentScope.ANY)
 def get_status(context: Context, request: Nothing) -> StatusAnswer:
     """Return what the server and its store are; a store that cannot be opened is told as a problem."""
     project = context.project

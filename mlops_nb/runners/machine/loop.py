@@ -1,7 +1,7 @@
 """The loop of a runner's machine: when it goes on, and when and why it ends.
 
 It is the same on a rented machine, in a pod, behind `ssh:` and in the foreground of `mlops-nb runner launch`. Signs of life are
-another thread's (`keeper`), which stops giving them when this loop no longer turns.
+another thread's (`heartbeats`), which stops giving them when this loop no longer turns.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from mlops_nb.core.records import Record
 from mlops_nb.core.runners import LEASE_SECONDS, REGISTER_SECONDS, Guards
 from mlops_nb.errors import MlopsError
 from mlops_nb.runners.machine.gpus import IN_USE
-from mlops_nb.runners.machine.keeper import BEAT_SECONDS, Keeper, State, Terms
-from mlops_nb.runners.machine.machine_log import MachineLog
+from mlops_nb.runners.machine.heartbeats import BEAT_SECONDS, Heartbeats, State, Terms
+from mlops_nb.runners.machine.log import MachineLog
 from mlops_nb.runners.machine.notices.base import Notice, Notices
 from mlops_nb.runners.machine.server import Server
 from mlops_nb.runners.machine.switch import Switch
@@ -96,13 +96,13 @@ class MachineLoop:
         self._begun = clock()
         terms = Terms(self._begun, seconds=guards.seconds(0) if hard_stop is None else hard_stop, idle=guards.idle)
         self._watcher = Watcher(notices, gpu, on_notice=self._noticed)
-        self._keeper = Keeper(
+        self._heart = Heartbeats(
             terms, server=server, switch=switch, log=self._log, lease=lease, beat=beat, clock=clock, wake=self._changed.set
         )
 
     def run(self) -> Ended:
         """Start the work, keep it, and end it; return when nothing of it is left. What the work raises ends it, too, as failed."""
-        self._keeper.start()
+        self._heart.start()
         self._watcher.start()
         try:
             ended = self._run()
@@ -145,7 +145,7 @@ class MachineLoop:
 
     def _turn(self, status: WorkStatus, now: float) -> Ended | None:
         """Decide what follows; return how it ended if it did."""
-        terms = self._keeper.terms
+        terms = self._heart.terms
         if terms.gone:
             return Ended(reason=terms.gone, jobs=status.jobs)
         leaving = self._why_leave(now)
@@ -175,10 +175,10 @@ class MachineLoop:
         if status.busy or (gpu is not None and gpu > IN_USE):
             self._used_at = now
         state: State = "draining" if self.is_draining else "busy" if status.busy else "idle" if self._ready else "booting"
-        self._keeper.note(state, status, idle=0.0 if self._used_at is None else now - self._used_at, gpu=gpu)
+        self._heart.note(state, status, idle=0.0 if self._used_at is None else now - self._used_at, gpu=gpu)
 
     def _why_leave(self, now: float) -> _Leaving | None:
-        terms = self._keeper.terms
+        terms = self._heart.terms
         if self._asked is not None:
             return self._asked
         if not self._ready and now - self._begun > REGISTER_SECONDS:
@@ -188,8 +188,8 @@ class MachineLoop:
         left = terms.hard_stop - now
         if left <= min(LAST_SECONDS, terms.longest / 10):
             return _Leaving(reason="its time limit is reached", seconds=max(0.0, left - MARGIN_SECONDS))
-        lease = self._keeper.lease_left()
-        if lease is not None and lease <= min(LAST_SECONDS, self._keeper.lease / 3):
+        lease = self._heart.lease_left()
+        if lease is not None and lease <= min(LAST_SECONDS, self._heart.lease / 3):
             seconds = max(0.0, lease - MARGIN_SECONDS)
             return _Leaving(
                 reason=f"the server has not answered for {format_duration(terms.silent(now) * 1000)}", seconds=seconds, failed=True
@@ -201,11 +201,11 @@ class MachineLoop:
         self._leave_by = now + leaving.seconds
         self._log.write(f"The machine ends within {format_duration(leaving.seconds * 1000)}: {leaving.reason}.")
         self.work.interrupt(leaving.reason, leaving.seconds)
-        self._keeper.beat_now()
+        self._heart.beat_now()
         self._changed.set()
 
     def _why_drain(self, status: WorkStatus, now: float) -> str | None:
-        terms = self._keeper.terms
+        terms = self._heart.terms
         if self._draining is None and terms.drain:
             self._draining = "it was told to stop"
         if self._draining is None and self._ready and not status.busy and self._used_at is not None:
@@ -217,13 +217,13 @@ class MachineLoop:
     # -- from other threads and signal handlers: these set names and wake the loop, nothing more
 
     def _noticed(self, notice: Notice) -> None:
-        self._keeper.notice = notice.text
+        self._heart.notice = notice.text
         self._log.write(f"The cloud says: {notice.text}.")
         if notice.final:
             self._ask(_Leaving(reason=notice.text, seconds=max(0.0, notice.seconds - MARGIN_SECONDS), failed=True))
         else:
             self.drain(notice.text)
-        self._keeper.beat_now()
+        self._heart.beat_now()
 
     def _ask(self, leaving: _Leaving) -> None:
         if self._asked is None or leaving.seconds < self._asked.seconds:
@@ -238,4 +238,4 @@ class MachineLoop:
             self.work.stop(min(STOP_SECONDS, max(1.0, self._leave_by - self._clock() + MARGIN_SECONDS)) if self._leaving else STOP_SECONDS)
         except Exception as error:  # noqa: BLE001  # as above; the switch and the reaper remove what is left
             self._log.write(f"The work could not be ended in order: {type(error).__name__}: {error}")
-        self._keeper.stop(ended.reason)
+        self._heart.stop(ended.reason)

@@ -41,9 +41,7 @@ class AwsNotices:
     def _read(self, path: str) -> str:
         for _ in range(2):
             if not self._token:
-                status, text = self._service.ask(
-                    "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": _TOKEN_SECONDS}, method="PUT"
-                )
+                status, text = self._service.ask(_TOKEN, _LIFETIME, method="PUT")
                 if status != 200:
                     return ""
                 self._token = text.strip()

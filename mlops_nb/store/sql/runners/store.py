@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 import uuid
 from collections.abc import Collection, Sequence
@@ -13,16 +12,13 @@ import sqlalchemy as sa
 
 from mlops_nb.core.runner_jobs import Job, JobState
 from mlops_nb.core.runners import Heartbeat, Orders, Runner, RunnerEvent, RunnerState
-from mlops_nb.errors import InvalidInput, PermissionDenied
-from mlops_nb.store.runners import TICKET_SECONDS, LogPage, RunnerLedger
+from mlops_nb.errors import PermissionDenied
+from mlops_nb.store.runners import ENV_INSTALLATION, TICKET_SECONDS, LogPage, RunnerLedger, checked_installation
 from mlops_nb.store.secrets import SecretBox
 from mlops_nb.store.sql.database import Database
 from mlops_nb.store.sql.runners import jobs, machines, rows
 from mlops_nb.store.sql.schema import installations, runner_holds
 from mlops_nb.store.sql.upsert import insert
-
-ENV_INSTALLATION = "MLOPS_NB_INSTALLATION"
-_INSTALLATION = re.compile(r"[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?", re.ASCII)
 
 
 class SqlRunners(RunnerLedger):
@@ -39,10 +35,7 @@ class SqlRunners(RunnerLedger):
     def installation(self) -> str:
         named = os.environ.get(ENV_INSTALLATION)
         if named:
-            if not _INSTALLATION.fullmatch(named):
-                hint = "Use at most 63 small letters, digits and hyphens, as labels of clouds have them."
-                raise InvalidInput(f"{ENV_INSTALLATION}={named[:80]!r} cannot be.", hint=hint)
-            return named
+            return checked_installation(named)
         query = sa.select(installations.c.installation).where(installations.c.id == 1)
         with self._read() as c:
             kept = c.execute(query).scalar()

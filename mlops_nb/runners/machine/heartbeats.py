@@ -11,7 +11,7 @@ from typing import Literal
 
 from mlops_nb.core.runners import REGISTER_SECONDS, Heartbeat
 from mlops_nb.errors import MlopsError, PermissionDenied
-from mlops_nb.runners.machine.machine_log import MachineLog
+from mlops_nb.runners.machine.log import MachineLog
 from mlops_nb.runners.machine.server import Server
 from mlops_nb.runners.machine.switch import Switch, uptime
 from mlops_nb.runners.machine.work import WorkStatus
@@ -48,7 +48,7 @@ class Terms:
         return now - self.answered
 
 
-class Keeper:
+class Heartbeats:
     """Signs of life in a thread of its own; see `MachineLoop` for the arguments. `wake` is called when orders came."""
 
     def __init__(
@@ -82,8 +82,9 @@ class Keeper:
         self._soon = threading.Event()
         self._over = threading.Event()
         self._denied = 0
+        self._silent = False
         self._troubles: set[str] = set()
-        self._thread = threading.Thread(target=self._keep, name="mlops-nb-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="mlops-nb-heartbeats", daemon=True)
 
     def start(self) -> None:
         """Set the switch and begin."""
@@ -151,10 +152,13 @@ class Keeper:
                 self.terms.gone = f"the server no longer knows this runner ({error.message})"
                 self._wake()
         except MlopsError as error:
-            self._say_once(f"The server did not take a sign of life: {error}")
+            if not self._silent:
+                self._log.write(f"The server did not take a sign of life, and is asked again: {error}")
+            self._silent = True
         else:
-            self._denied = 0
-            self._troubles.clear()
+            if self._silent:
+                self._log.write("The server takes signs of life again.")
+            self._denied, self._silent = 0, False
 
     def _obey(self, server: Server, beat: Heartbeat) -> None:
         asked = self._clock()
