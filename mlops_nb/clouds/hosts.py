@@ -2,7 +2,8 @@
 
 A machine's folder is named by its token, so asking twice makes one, and whoever looks at the host finds it. The start-up script gets
 in its environment `MLOPS_NB_MACHINE` (its mark: what it starts has to keep it), `MLOPS_NB_MACHINE_DIR` (its folder), `MLOPS_NB_LEASE`
-and `MLOPS_NB_HARD_STOP` (files with seconds of the host's uptime, which the agent writes to live on; see `keeper.sh`).
+and `MLOPS_NB_HARD_STOP` (files with seconds of the host's uptime, which the agent writes to live on; see `keeper.sh`), and a `TMPDIR`
+that goes with it.
 """
 
 from __future__ import annotations

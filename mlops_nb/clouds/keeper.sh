@@ -118,15 +118,26 @@ sweep() {
   [ -z "$(members)" ]
 }
 
-# End the machine for the reason $1; the first reason stays. What it was started with may hold a ticket: it goes.
+# What it was started with, and what it has unpacked, may hold a ticket.
+forget() {
+  if [ -r "$dir/tmp" ]; then
+    read -r temporary <"$dir/tmp" || :
+    case $temporary in */mlops-nb-*) rm -rf "$temporary" ;; esac
+  fi
+  rm -rf "$dir/start" "$dir/secret" "$dir/lease" "$dir/hard_stop" "$dir/tmp"
+}
+
+# End the machine for the reason $1, with the exit status $2; the first reason stays.
 finish() {
   trap '' TERM INT
   if [ -d "$dir" ] && [ ! -e "$dir/ended" ]; then
     printf '%s\n' "$1" >"$dir/ended.$$" && mv "$dir/ended.$$" "$dir/ended"
+    # A pod shows this as the reason of its end.
+    if [ -w "${MLOPS_NB_LAST_WORDS:-}" ]; then printf '%s\n' "$1" >"$MLOPS_NB_LAST_WORDS"; fi
   fi
   until sweep; do nap "$turn"; done
-  rm -f "$dir/start" "$dir/lease" "$dir/hard_stop"
-  exit 0
+  forget
+  exit "${2:-0}"
 }
 
 # Say why the machine has to end now; nothing while it may live.
@@ -148,7 +159,7 @@ verdict() {
 
 # What it prints must not fill the disk of the host.
 trim() {
-  if [ "$(wc -c <"$dir/console")" -gt 16777216 ]; then
+  if [ -f "$dir/console" ] && [ "$(wc -c <"$dir/console")" -gt 16777216 ]; then
     tail -c 1048576 "$dir/console" >"$dir/console.new" && cat "$dir/console.new" >"$dir/console"
     rm -f "$dir/console.new"
   fi
@@ -163,8 +174,13 @@ run() {
   trap 'finish "it was stopped by a signal to its keeper"' TERM INT
   sh "$dir/keeper.sh" watch "$dir" $$ </dev/null >/dev/null 2>&1 &
   echo $! >"$dir/watcher"
+  # Short, since sockets are made in it; and gone when the machine is.
+  temporary=${TMPDIR:-/tmp}/mlops-nb-$(printf '%.12s' "$token")
+  if mkdir "$temporary" 2>/dev/null; then echo "$temporary" >"$dir/tmp"; else temporary=${TMPDIR:-/tmp}; fi
   (
-    unset MLOPS_NB_KEEPER
+    unset MLOPS_NB_KEEPER MLOPS_NB_ORDER MLOPS_NB_POD MLOPS_NB_LAST_WORDS
+    export TMPDIR="$temporary"
+    if [ -d "$dir/secret" ]; then export MLOPS_NB_AGENT_SECRETS="$dir/secret"; fi
     export MLOPS_NB_MACHINE="$token" MLOPS_NB_MACHINE_DIR="$dir"
     export MLOPS_NB_LEASE="$dir/lease" MLOPS_NB_HARD_STOP="$dir/hard_stop"
     cd "$dir/work" && exec sh "$dir/start"
@@ -178,7 +194,8 @@ run() {
     nap "$turn"
   done
   wait "$child"
-  finish "it ended by itself, with exit status $?"
+  code=$?
+  finish "it ended by itself, with exit status $code" "$code"
 }
 
 # The keeper's own keeper: it takes over when that was killed.
@@ -201,7 +218,7 @@ stop() {
   pids=$(keepers)
   # shellcheck disable=SC2086
   [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
-  sweep && rm -rf "$dir"
+  sweep && forget && rm -rf "$dir"
 }
 
 # One word: starting, running or ended; what keeps it may have died with the host.

@@ -28,7 +28,16 @@ from papermill.utils import merge_kwargs, remove_args
 
 from mlops_nb.core.events import AnyEvent, CellRan, ParamLogged
 from mlops_nb.core.names import MAX_PARAM_VALUE
-from mlops_nb.core.records import TAG_EXECUTION, CellExecution, CellOutcome
+from mlops_nb.core.records import (
+    TAG_EXECUTION,
+    TAG_NOTEBOOK,
+    TAG_PARENT,
+    TAG_SOURCE_NAME,
+    TAG_SOURCE_TYPE,
+    TAG_USER,
+    CellExecution,
+    CellOutcome,
+)
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.execution.checkpoints import Progress, Silently, is_code
@@ -47,6 +56,8 @@ logger = logging.getLogger("mlops_nb")
 
 MAX_OUTPUT_TEXT = 4000
 MAX_SOURCE = 100_000
+# Whoever made the run that an execution is knows better than this process.
+_FROM_ELSEWHERE = (TAG_USER, TAG_NOTEBOOK, TAG_SOURCE_NAME, TAG_SOURCE_TYPE, TAG_PARENT)
 
 
 class Watcher(Protocol):
@@ -175,7 +186,8 @@ class _Execution:
         """Open the run that the execution is; without one, a run for a notebook that has no tracking of its own."""
         if self.course.run_id:
             known = self._session.store().get_run(self.course.run_id)
-            self._run = self._session.start(known.name, params=self._parameters(), tags={TAG_EXECUTION: self.id}, resume=known)
+            tags = {**{key: known.tags[key] for key in _FROM_ELSEWHERE if key in known.tags}, TAG_EXECUTION: self.id}
+            self._run = self._session.start(known.name, params=self._parameters(), tags=tags, resume=known)
             return
         code = "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "code")
         if any(mark in code for mark in OWN_TRACKING):

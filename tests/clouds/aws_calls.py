@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Literal
 
 FaultKind = Literal[
@@ -19,6 +21,7 @@ AFTER: frozenset[FaultKind] = frozenset({"lost", "late", "malformed", "cut-after
 """Faults after which the call has taken effect."""
 
 _READING = re.compile(r"Describe|Get|List|Assume|Head")
+_ID = "00000000-0000-0000-0000-000000000000"
 _SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/")
 
 
@@ -115,22 +118,11 @@ class Fault:
 
 def refusal(call: Call, code: str, message: str, status: int) -> tuple[int, str, bytes]:
     """Return status, media type and body of an error as the service words it."""
-    from html import escape
-
+    error = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
     if call.service == "ec2":
-        text = (
-            f'<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>'
-            "</Error></Errors><RequestID>00000000-0000-0000-0000-000000000000</RequestID></Response>"
-        )
-        return status, "text/xml", text.encode()
+        return status, "text/xml", f"<Response><Errors>{error}</Errors><RequestID>{_ID}</RequestID></Response>".encode()
     if call.service in ("sts", "iam"):
-        text = (
-            f"<ErrorResponse><Error><Type>Sender</Type><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
-            "<RequestId>00000000-0000-0000-0000-000000000000</RequestId></ErrorResponse>"
-        )
-        return status, "text/xml", text.encode()
+        return status, "text/xml", f"<ErrorResponse>{error}<RequestId>{_ID}</RequestId></ErrorResponse>".encode()
     if call.service == "s3":
-        return status, "application/xml", f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>".encode()
-    import json
-
+        return status, "application/xml", error.encode()
     return status, "application/x-amz-json-1.1", json.dumps({"__type": code, "message": message}).encode()

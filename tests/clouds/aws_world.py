@@ -344,7 +344,7 @@ class AwsWorld:
         got: list[Any] = []
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
-            got[:] = [int(status.split()[0]), dict((name.lower(), value) for name, value in headers)]
+            got[:] = [int(status.split()[0]), {name.lower(): value for name, value in headers}]
             return lambda data: None
 
         answer = self._moto({**environ, "wsgi.input": io.BytesIO(body)}, start)

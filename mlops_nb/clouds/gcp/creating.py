@@ -99,7 +99,7 @@ def _insert(compute: Compute, path: str, body: Mapping[str, Any], what: str, sec
 def _made_before(compute: Compute, order: MachineOrder) -> Machine | None:
     own = name_of(order.token)
     what = f"Looking for the machine '{order.name}'"
-    for page in compute.pages("aggregated/instances", what, filter=f"name = {own}", returnPartialSuccess="true"):
+    for page in compute.pages("aggregated/instances", what, filter=f'name = "{own}"'):
         for scope in (page.get("items") or {}).values():
             for listed in scope.get("instances") or []:
                 if listed.get("name") == own and (listed.get("labels") or {}).get(TAG_RUNNER) == order.tags.get(TAG_RUNNER):

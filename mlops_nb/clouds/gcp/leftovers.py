@@ -29,11 +29,11 @@ def find(compute: Compute, installation: str, regions: Collection[str]) -> Found
         "instances": lambda project, listed: machine_of(project, listed).resource,
         "disks": disk_of,
     }
-    wish = f"labels.{TAG_INSTALLATION} = {installation}"
+    wish = f'labels.{TAG_INSTALLATION} = "{installation}"'
     for collection, reader in readers.items():
         what = f"Listing the {collection} of {compute.project}"
         try:
-            for page in compute.pages(f"aggregated/{collection}", what, filter=wish, returnPartialSuccess="true"):
+            for page in compute.pages(f"aggregated/{collection}", what, filter=wish):
                 for place, why in _not_seen(page):
                     if _is_within(place, regions):
                         unseen[f"{place} ({collection})"] = why
@@ -44,7 +44,7 @@ def find(compute: Compute, installation: str, regions: Collection[str]) -> Found
         except CloudError as error:  # the rest shall be looked at all the same, and this not be taken for empty
             unseen[f"{compute.project} ({collection})"] = str(error)
     try:
-        rules = _rules(compute, TAG_INSTALLATION, installation)
+        rules = _rules(compute)
         found += [rule_of(compute.project, listed) for listed in rules]
     except NoCredentials:
         raise
@@ -126,9 +126,9 @@ def _wait(compute: Compute, going: Sequence[tuple[Resource, dict[str, Any]]], un
     return left
 
 
-def _rules(compute: Compute, key: str, value: str) -> list[dict[str, Any]]:
+def _rules(compute: Compute) -> list[dict[str, Any]]:
     what = f"Listing the firewall rules of {compute.project}"
-    pages = compute.pages("global/firewalls", what, filter=f'description : "{key}={value}"')
+    pages = compute.pages("global/firewalls", what)  # rules have no labels to ask for
     return [rule for page in pages for rule in page.get("items") or [] if str(rule.get("name", "")).startswith(PREFIX)]
 
 

@@ -95,10 +95,9 @@ def how_it_ended(compute: Compute, resource: Resource) -> str:
     zone, name = resource.region, last(resource.id)
     if not zone:
         return ""
-    link = compute.url(resource.id)
     try:
         page = compute.call(
-            "GET", f"zones/{zone}/operations", f"Looking how '{name}' ended", filter=f'targetLink = "{link}"', maxResults=50
+            "GET", f"zones/{zone}/operations", f"Looking how '{name}' ended", filter=f'targetLink eq ".*/instances/{name}"', maxResults=50
         )
     except CloudError:  # a machine that is gone stays gone, whether its end can be told or not
         return ""

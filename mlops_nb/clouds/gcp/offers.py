@@ -114,12 +114,12 @@ def _zones_of(compute: Compute, shape: MachineShape) -> dict[str, MachineShape]:
         zones = [zone for page in compute.pages("zones", what) for zone in page.get("items") or []]
         there = {str(zone["name"]): shape for zone in zones if zone.get("status") == "UP"}
     else:
-        pages = compute.pages("aggregated/machineTypes", what, filter=f"name = {shape.machine}", returnPartialSuccess="true")
+        pages = compute.pages("aggregated/machineTypes", what, filter=f'name = "{shape.machine}"')
         there = {zone: _whole(shape, at) for zone, at in _scoped(pages, "machineTypes", shape.machine)}
     if not shape.attached or not there:
         return there
     what = f"Looking for the GPU '{shape.accelerator}'"
-    pages = compute.pages("aggregated/acceleratorTypes", what, filter=f"name = {shape.accelerator}", returnPartialSuccess="true")
+    pages = compute.pages("aggregated/acceleratorTypes", what, filter=f'name = "{shape.accelerator}"')
     with_gpu = {zone for zone, _ in _scoped(pages, "acceleratorTypes", shape.accelerator)}
     return {zone: at for zone, at in there.items() if zone in with_gpu}
 

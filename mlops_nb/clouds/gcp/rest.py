@@ -205,8 +205,7 @@ class GoogleIdentity:
             if token:
                 self._credentials = google.oauth2.credentials.Credentials(token=token)  # type: ignore[no-untyped-call]
             elif data := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS_DATA"):
-                self._credentials, project = google.auth.load_credentials_from_dict(_key(data), scopes=[_SCOPE])  # type: ignore[no-untyped-call]
-                self._project = project or ""
+                self._credentials, self._project = _from_key(data)
             else:
                 self._credentials, project = google.auth.default(scopes=[_SCOPE])
                 self._project = project or ""
@@ -220,14 +219,24 @@ def last(url: Any) -> str:
     return str(url).rstrip("/").rpartition("/")[2]
 
 
-def _key(data: str) -> dict[str, Any]:
+def _from_key(data: str) -> tuple[Any, str]:
+    """Return the credentials of a key's text, and its project."""
+    import google.oauth2.credentials
+    import google.oauth2.service_account
+
     try:
         key = json.loads(data)
     except ValueError:
         key = None
-    if not isinstance(key, dict):
-        raise InvalidInput("GOOGLE_APPLICATION_CREDENTIALS_DATA is not the text of a key.", hint="It is the content of a JSON file.")
-    return key
+    kind = key.get("type") if isinstance(key, dict) else None
+    if kind == "service_account":
+        service = google.oauth2.service_account.Credentials
+        return service.from_service_account_info(key, scopes=[_SCOPE]), str(key.get("project_id", ""))  # type: ignore[no-untyped-call]
+    if kind == "authorized_user":
+        user = google.oauth2.credentials.Credentials
+        return user.from_authorized_user_info(key, scopes=[_SCOPE]), str(key.get("quota_project_id", ""))  # type: ignore[no-untyped-call]
+    hint = "It is the content of the JSON file of a service account; put others into a file and set GOOGLE_APPLICATION_CREDENTIALS."
+    raise InvalidInput("GOOGLE_APPLICATION_CREDENTIALS_DATA is not the text of a key.", hint=hint)
 
 
 def _sleep(seconds: float) -> None:
