@@ -139,15 +139,11 @@ def unpack(
         content = (target / _MANIFEST).read_bytes()
         manifest = msgspec.json.decode(content[:_LARGEST_MANIFEST], type=Manifest)
     except (tarfile.TarError, OSError, EOFError, msgspec.MsgspecError) as error:
-        raise InvalidInput(
-            f"The bundle of the job cannot be unpacked: {error}.", hint=_ONE_VERSION
-        ) from None
+        raise InvalidInput(f"The bundle of the job cannot be unpacked: {error}.", hint=_ONE_VERSION) from None
     finally:
         packed.unlink(missing_ok=True)
     if manifest.version != VERSION:
-        raise InvalidInput(
-            f"The bundle is of version {manifest.version}, and this is {VERSION}.", hint=_ONE_VERSION
-        )
+        raise InvalidInput(f"The bundle is of version {manifest.version}, and this is {VERSION}.", hint=_ONE_VERSION)
     for name in (manifest.notebook, *manifest.paths):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InvalidInput(f"The bundle names '{name[:80]}', which lies outside of it.")
