@@ -155,15 +155,14 @@ def machine_program(runner: Runner, settings: AgentSettings, installation: Insta
 
 def process_program(runner: Runner, settings: AgentSettings, installation: Installation) -> str:
     """Return the program for a container or a folder on a host: it ends when the agent ends, and its switch ends no more than it."""
+    limits = {"max": str(max(1, int(settings.max_seconds))), "first": str(int(REGISTER_SECONDS))}
     values = {
-        "max": str(max(1, int(settings.max_seconds))),
-        "first": str(int(REGISTER_SECONDS)),
         "package": installation.package,
         "index": installation.index,
         "program": shlex.join(installation.program),
     }
     files = [
-        _file("$etc/machine.env", _assignments(values), "600"),
+        _file("$etc/machine.env", _assignments(limits), "600"),
         _file("$etc/agent.json", _json(settings), "600"),
         _file("$home/switch", _resource("switch.sh"), "755"),
     ]
@@ -175,7 +174,7 @@ def process_program(runner: Runner, settings: AgentSettings, installation: Insta
             '[ -n "$home" ] || home=$(mktemp -d "${TMPDIR:-/tmp}/mlops-nb.XXXXXXXX")\n'
             'etc=$home/etc run=$home/run\nmkdir -p "$etc" "$run"\n',
             *files,
-            f"{_assignments(values)}",
+            _assignments(values),
             _resource("process.sh"),
         )
     )
