@@ -101,7 +101,10 @@ class Reaper:
         for resource in sight.found.resources:
             if resource.installation != self._ctx.installation:
                 continue
-            why = why_destroy(resource, self._runner(resource.runner_id), sight.now)
+            runner = self._runner(resource.runner_id)
+            why = why_destroy(resource, runner, sight.now)
+            if sight.cloud is None and runner is not None and runner.state not in (RunnerState.DESTROYING, RunnerState.GONE):
+                why = None  # whether a runner is over is judged with its machine, by its cloud's clock
             (self._kept if why is None else doomed).append(resource)
         return doomed
 
