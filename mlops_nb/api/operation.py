@@ -154,6 +154,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         upload: Its body is a file and reaches `Context.upload`, not the request.
         grouped: It may share a transaction with other writes: it writes to the database and touches no files.
         agent: What of it the agents of runners may do with their own tokens; None, which is the default: nothing.
+        slow: It may wait for clouds or forges, for minutes: it must not take a thread from those that read.
     """
 
     name: str
@@ -167,6 +168,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     upload: bool = False
     grouped: bool = False
     agent: AgentScope | None = None
+    slow: bool = False
 
     @property
     def is_write(self) -> bool:
@@ -192,6 +194,7 @@ def operation(
     upload: bool = False,
     files: bool = False,
     agent: AgentScope | None = None,
+    slow: bool = False,
 ) -> Callable[[Callable[[Context, R], A]], Operation]:
     """Make a function an operation.
 
@@ -203,6 +206,7 @@ def operation(
         upload: The body is a file.
         files: It reads or writes files, or waits for something else than the database.
         agent: What of it the agents of runners may do with their own tokens.
+        slow: It waits for clouds or forges, and touches files or not.
     """
 
     def register(function: Callable[[Context, R], A]) -> Operation:
@@ -218,8 +222,9 @@ def operation(
             answer=_form_of(hints["return"]),
             function=function,
             upload=upload,
-            grouped=permission is Permission.WRITE and not upload and not files,
+            grouped=permission is Permission.WRITE and not upload and not files and not slow,
             agent=agent,
+            slow=slow,
         )
 
     return register

@@ -60,7 +60,7 @@ class OperationService:
         self.written = asyncio.Event()
         self.courier = Courier(lambda: self.project.store().webhooks)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mlops-api")
-        # An upload takes as long as its client: slow ones must not keep the others waiting.
+        # An upload takes as long as its client, and a cloud as long as it likes: neither must keep the others waiting.
         self._uploads = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="mlops-upload")
         self._pipes: weakref.WeakSet[UploadPipe] = weakref.WeakSet()
         self._writes: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -73,7 +73,7 @@ class OperationService:
         call = Call(self.project, route, request)
         if self._closing:
             return _stopping()
-        if route.operation.upload:
+        if route.operation.upload or route.operation.slow:
             answer = await asyncio.get_running_loop().run_in_executor(self._uploads, call.respond)
         elif not route.operation.grouped:
             answer = await self.run(call.respond)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from mlops_nb.clouds.base import Cloud
-from mlops_nb.core.runners import CloudName, Resource, Runner, RunnerEvent
+from mlops_nb.core.runners import CloudName, Resource, Runner, RunnerEvent, RunnerState
 from mlops_nb.errors import Conflict
 from mlops_nb.runners.base import Clock, Registrar
 from mlops_nb.store.runners import RunnerLedger
@@ -33,6 +33,10 @@ class Context:
         self.installation = installation
         self.clock = clock
         self.tell = tell
+
+    def live(self) -> Sequence[Runner]:
+        """Return the runners that are not gone, the newest thousand."""
+        return self.ledger.list(states=[state for state in RunnerState if not state.is_over])
 
     def change(self, runner_id: str, decide: Callable[[Runner], Runner], kind: str, text: str = "", **data: object) -> Runner:
         """Change a runner by what `decide` makes of it as it is now, again where another was quicker.
