@@ -183,9 +183,7 @@ def _about_environment(imports: Imports, lock: Lock) -> list[Finding]:
         text = f"the package {name} is from {place}, and no index has it."
         found.append(Finding(level="warning", what="environment", text=text, hint="Publish it, or put its source into the repository."))
     for name, why in imports.staying.items():
-        found.append(
-            Finding(level="warning", what="code", text=f"the module {name} stays here: {why}.", hint="--include takes it along.")
-        )
+        found.append(Finding(level="warning", what="code", text=f"the module {name} stays here: {why}.", hint="--include takes it along."))
     if imports.missing:
         found.append(Finding(level="warning", what="environment", text=f"{_some(imports.missing)} cannot be imported here either."))
     return found
@@ -237,9 +235,7 @@ def _about_surroundings(codes: Sequence[str]) -> list[Finding]:
     variables = sorted({match[1] for match in re.finditer(r"(?:environ(?:\.get)?|getenv)\s*[\[(]\s*['\"](\w+)['\"]", code)})
     if variables:
         text = f"the code reads the variables {_some(variables)}, and no variable travels."
-        found.append(
-            Finding(level="warning", what="environment", text=text, hint="Give values as parameters, secrets by a role.")
-        )
+        found.append(Finding(level="warning", what="environment", text=text, hint="Give values as parameters, secrets by a role."))
     hosts = sorted({match[0] for match in _LOCALHOST.finditer(code)})
     if hosts:
         found.append(Finding(level="warning", what="network", text=f"{_some(hosts)} is another machine there."))
