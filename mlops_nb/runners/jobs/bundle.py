@@ -32,6 +32,7 @@ class Manifest(Record, frozen=True, kw_only=True):
         lock: Requirements, `name==version`, of all that the code imports.
         paths: Folders in the tree that are on the search path besides the notebook's.
         environment: `auto` (the machine's own Python if it has all of the lock), `own` or `lock`.
+        experiment: Of the runs that the notebook starts.
         commit, branch, repository: Where the tree comes from.
     """
 
@@ -41,6 +42,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     lock: Sequence[str] = ()
     paths: Sequence[str] = ()
     environment: str = "auto"
+    experiment: str = ""
     commit: str = ""
     branch: str = ""
     repository: str = ""
