@@ -43,14 +43,21 @@ class _Watch:
         if not first and signum == signal.SIGINT:
             self._tell("Still cleaning up; what is not removed now is left to: mlops-nb runner reap")
 
+    def check(self) -> None:
+        """Raise what a signal has raised where it got lost: Python drops what is raised in a finalizer, some code catches all."""
+        if self.received is not None:
+            self.armed = False
+            raise Interrupted(self.received)
+
 
 def guarded(
-    work: Callable[[], Result], undo: Callable[[BaseException], None], *, tell: Callable[[str], None] = lambda line: None
+    work: Callable[[Callable[[], None]], Result], undo: Callable[[BaseException], None], *, tell: Callable[[str], None] = lambda line: None
 ) -> Result:
     """Do the work; when it fails or the process is told to end meanwhile, undo it, and raise why.
 
     In the main thread SIGINT, SIGTERM and SIGHUP cut the work off, wherever it is, and let `undo` finish, however many of them
     come. In other threads signals are not looked at. A signal that comes when the work is just done undoes it as well.
+    `work` is given what it calls between its steps: it raises as well where a signal has come and its exception got lost.
 
     Raises:
         Interrupted: If a signal has cut it off.
@@ -64,7 +71,7 @@ def guarded(
         try:
             try:
                 watch.armed = True
-                result = work()
+                result = work(watch.check)
                 watch.armed = False
             except Suspended:
                 raise

@@ -13,7 +13,7 @@ from mlops_nb.runners.reaping import SKEW_SECONDS, reap
 
 def examine(ctx: Context, clouds: Collection[CloudName] | None, repositories: Collection[str]) -> Sequence[Finding]:
     """Return what was looked at and how it is; nothing is changed anywhere."""
-    live = [runner for runner in ctx.ledger.list(max_results=100_000) if not runner.state.is_over]
+    live = ctx.live()
     findings: list[Finding] = []
     reachable: list[CloudName] = []
     for name in clouds if clouds is not None else sorted({runner.cloud for runner in live}):

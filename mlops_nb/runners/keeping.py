@@ -13,15 +13,16 @@ from mlops_nb.runners.context import Context
 from mlops_nb.runners.launching import MACHINES
 from mlops_nb.runners.verdicts import lease_is_over, why_over
 
+LEFT_SECONDS = 45.0
+"""After so long without a sign of life it is looked whether the machine of an agent that was to leave is gone."""
+
 _BOOTED = (RunnerState.IDLE, RunnerState.BUSY, RunnerState.LOST, RunnerState.DRAINING)
 
 
 def tick(ctx: Context) -> Sequence[Runner]:
     """Do what is due, and return who changed. What fails of one runner is told, and keeps none of the others."""
     changed = []
-    for runner in ctx.ledger.list(max_results=100_000):
-        if runner.state.is_over:
-            continue
+    for runner in ctx.live():
         try:
             after = _keep(ctx, runner)
         except MlopsError as error:
@@ -34,7 +35,7 @@ def tick(ctx: Context) -> Sequence[Runner]:
 
 def refresh(ctx: Context) -> None:
     """Ask the clouds how the machines are, and close the runners whose machine has ended by itself."""
-    for runner in ctx.ledger.list(max_results=100_000):
+    for runner in ctx.live():
         if runner.state in _BOOTED:
             try:
                 _end_if_gone(ctx, runner)
@@ -58,7 +59,8 @@ def _keep(ctx: Context, runner: Runner) -> Runner:
 
         runner = ctx.change(runner.id, lose, "lost", f"Its lease ended {now - (runner.lease_expires or now):.0f} s ago.")
         ctx.tell(f"{runner.name} gives no sign of life.")
-    if runner.state is RunnerState.LOST:
+    left = runner.state is RunnerState.DRAINING and runner.last_seen is not None and now > runner.last_seen + LEFT_SECONDS
+    if runner.state is RunnerState.LOST or left:
         # An agent that has ended powers its machine off: then there is nothing to wait for.
         runner = _end_if_gone(ctx, runner)
     if why_over(runner, now) is not None and not runner.state.is_over:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -63,12 +63,14 @@ class Launching:
         self._runner = runner
         self._ssh_public_key = ssh_public_key
         self._mine = False
+        self._check: Callable[[], None] = lambda: None
         self.made: Sequence[Resource] = ()
 
     def run(self, plan: Plan, preparation: Preparation, *, wait: bool) -> Runner:
         """Launch; when that fails or the process is told to end, undo it."""
 
-        def work() -> Runner:
+        def work(check: Callable[[], None]) -> Runner:
+            self._check = check
             machine = self._create(plan, preparation)
             return self._wait(machine) if wait else self._ctx.ledger.get(self._runner.id)
 
@@ -80,7 +82,8 @@ class Launching:
     def resume(self, *, wait: bool) -> Runner:
         """Wait for the machine that an earlier process has made; without one, undo what it did."""
 
-        def work() -> Runner:
+        def work(check: Callable[[], None]) -> Runner:
+            self._check = check
             self._mine = True
             runner = self._runner
             if runner.offer is None or runner.state is RunnerState.REQUESTED:
@@ -100,6 +103,7 @@ class Launching:
     def note(self, resource: Resource) -> None:
         """Write down what is or may be there before it is asked for; raises where the runner has been ended meanwhile."""
         self.made = with_resource(self.made, resource)
+        self._check()
 
         def decide(runner: Runner) -> Runner:
             _check_wanted(runner)
@@ -117,6 +121,7 @@ class Launching:
         hints: list[str] = []
         closed: set[tuple[str, str]] = set()
         for offer in plan.offers:
+            self._check()
             if ctx.clock.now() >= deadline:
                 reasons.append(f"after {CREATE_SECONDS / 60:g} minutes no other was tried")
                 break
@@ -193,6 +198,7 @@ class Launching:
         ctx.tell("The machine is there; waiting for its agent …")
         rounds = 0
         while True:
+            self._check()
             runner = ctx.ledger.get(self._runner.id)
             if runner.state.takes_work or runner.ready is not None:
                 ctx.tell(f"{runner.name} is ready after {ctx.clock.now() - runner.created:.0f} s.")

@@ -113,7 +113,7 @@ class Runners:
             keeping.refresh(self._ctx)
         if all:
             return self.ledger.list(states=tuple(RunnerState), max_results=max_results)
-        return self.ledger.list(states=[state for state in RunnerState if not state.is_over], max_results=max_results)
+        return self._ctx.live()[:max_results]
 
     def stop(self, runner: str) -> Runner:
         """Let a runner take no more work and end after its present job; one without a job is ended now.
@@ -162,12 +162,12 @@ class Runners:
         found = self.ledger.get(runner)
         page = self.ledger.log(found.id, after=after, max_bytes=max_bytes)
         machine = keeping.machine_of(found)
-        if page.end or machine is None:
+        if page.text or machine is None or self.ledger.log(found.id, after=-1).text:
             return page
         console = printable(self.cloud(found.cloud).console(machine)).encode()
-        return LogPage(
-            text=console[after : after + max_bytes].decode(errors="replace"), start=after, end=min(len(console), after + max_bytes)
-        )
+        start = max(0, len(console) + after) if after < 0 else min(after, len(console))
+        piece = console[start : start + max_bytes]
+        return LogPage(text=piece.decode(errors="replace"), start=start, end=start + len(piece))
 
     def reap(
         self,

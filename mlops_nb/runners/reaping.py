@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -16,6 +17,8 @@ from mlops_nb.runners.verdicts import why_destroy, why_over
 
 SKEW_SECONDS = 60.0
 """A difference of clocks that is not worth a word."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class _Sight(msgspec.Struct, kw_only=True):
@@ -44,7 +47,7 @@ class Reaper:
 
     def run(self, clouds: Collection[CloudName] | None, repositories: Collection[str]) -> Reaped:
         """Look at clouds and forges, and end what has to end."""
-        live = [runner for runner in self._ctx.ledger.list(max_results=100_000) if not runner.state.is_over]
+        live = self._ctx.live()
         self._runners.update({runner.id: runner for runner in live})
         names: Collection[CloudName] = clouds if clouds is not None else sorted({runner.cloud for runner in live})
         for name in names:
@@ -87,12 +90,11 @@ class Reaper:
     def _runner(self, runner_id: str) -> Runner | None:
         """Return whose a resource is by the ledger, or None where the ledger does not know it. A ledger that fails ends the pass."""
         if runner_id not in self._runners:
+            # A ledger also takes names and beginnings of ids, and a tag may hold anything.
             try:
-                known = self._ctx.ledger.get(runner_id) if runner_id else None
+                self._runners[runner_id] = self._ctx.ledger.get(runner_id) if _ID.fullmatch(runner_id) else None
             except NotFound:
-                known = None
-            # A ledger also takes names and beginnings of ids.
-            self._runners[runner_id] = known if known is not None and known.id == runner_id else None
+                self._runners[runner_id] = None
         return self._runners[runner_id]
 
     def _judge(self, sight: _Sight) -> list[Resource]:
@@ -146,6 +148,7 @@ class Reaper:
                 ending.fail(ctx, runner, mine, why_left)
             elif runner.state is not RunnerState.GONE:
                 self._ended.append(ending.close(ctx, runner.id))
+        self._runners.update({runner.id: runner for runner in known})
 
     def _reap_place(self, sight: _Sight) -> None:
         doomed = self._judge(sight)

@@ -12,7 +12,7 @@ _LAUNCHING = (RunnerState.REQUESTED, RunnerState.CREATING, RunnerState.BOOTING)
 
 def lease_is_over(runner: Runner, now: float) -> bool:
     """Whether a runner that sends signs of life has sent none for longer than its lease."""
-    watched = (RunnerState.BOOTING, RunnerState.IDLE, RunnerState.BUSY, RunnerState.DRAINING)
+    watched = (RunnerState.BOOTING, RunnerState.IDLE, RunnerState.BUSY)
     return runner.state in watched and runner.lease_expires is not None and now > runner.lease_expires
 
 
@@ -31,8 +31,12 @@ def why_over(runner: Runner, now: float) -> str | None:
     # The lease may have passed while the ledger's server was away: a machine that lives reports first.
     if runner.state is RunnerState.LOST and now > max(runner.updated, runner.lease_expires or 0.0) + GRACE_SECONDS:
         return "it gave no sign of life"
-    idles = runner.state in (RunnerState.IDLE, RunnerState.DRAINING) and runner.idle_since is not None
-    if idles and runner.lease_expires is not None and now > (runner.idle_since or 0.0) + runner.request.guards.idle + GRACE_SECONDS:
+    if runner.lease_expires is None:
+        return None
+    if runner.state is RunnerState.DRAINING and now > runner.lease_expires + GRACE_SECONDS:
+        return runner.reason or "it has left"
+    idle = runner.request.guards.idle
+    if runner.state is RunnerState.IDLE and runner.idle_since is not None and now > runner.idle_since + idle + GRACE_SECONDS:
         return "it had no work for longer than its idle limit, and did not end by itself"
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,19 +10,19 @@ import pytest
 from mlops_nb.core.runners import AgentWish, CloudName, Guards, Heartbeat, MachineWish, Runner, RunnerRequest
 from mlops_nb.runners.base import Registrar
 from mlops_nb.runners.manager import Runners
-from tests.runners.small_ledger import SmallLedger
+from tests.runners.ledgers import WatchedLedger, turn
 from tests.runners.small_world import PLACE, SmallClock, SmallCloud, SmallForge, SmallPreparation
 
 
 class World:
     """A manager over a small ledger, cloud, forge and clock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: SmallClock) -> None:
         self.folder = folder
-        self.clock = SmallClock()
+        self.clock = clock
         self.cloud = SmallCloud(self.clock)
         self.forge = SmallForge(folder / "forge")
-        self.ledger = SmallLedger(folder / "ledger", self.clock.now)
+        self.ledger = WatchedLedger(folder / "store.db")
         self.preparation = SmallPreparation(self.forge)
         self.lines: list[str] = []
         self.runners = self.manager()
@@ -54,9 +54,9 @@ class World:
             self.cloud.after_create = lambda made: self.clock.plan(ready_after, lambda: self.beat(runner))
         return self.runners.launch(runner, plan, self.preparation)
 
-    def beat(self, runner: Runner, *, job: str = "") -> None:
+    def beat(self, runner: Runner, *, job: str = "", idle: float = 0.0, leaving: str = "") -> None:
         """Let the agent of a runner give a sign of life."""
-        self.ledger.heartbeat(runner.id, Heartbeat(state="busy" if job else "idle", job=job))
+        self.ledger.heartbeat(runner.id, Heartbeat(state="busy" if job else "idle", job=job, idle=idle, leaving=leaving))
 
     def get(self, runner: Runner) -> Runner:
         return self.ledger.get(runner.id)
@@ -67,18 +67,23 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], World]]:
+    """Return what gives a new world each time."""
+    worlds: list[World] = []
+
+    def make() -> World:
+        folder = tmp_path / str(len(worlds))
+        folder.mkdir()
+        clock = SmallClock()
+        turn(monkeypatch, clock.now)
+        worlds.append(World(folder, clock))
+        return worlds[-1]
+
+    yield make
+    for each in worlds:
+        each.ledger.close()
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[[], World]:
-    """Return what gives a new world each time."""
-    count = iter(range(10_000))
-
-    def make() -> World:
-        folder = tmp_path / str(next(count))
-        folder.mkdir()
-        return World(folder)
-
-    return make
+def world(build: Callable[[], World]) -> World:
+    return build()

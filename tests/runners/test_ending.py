@@ -10,6 +10,7 @@ from mlops_nb.core.runners import GRACE_SECONDS, LEASE_SECONDS, CloudName, Guard
 from mlops_nb.errors import IllegalTransition, InvalidInput, NotFound, NotSupported
 from mlops_nb.forges.base import RequestRefused
 from mlops_nb.runners.ending import NotRemoved
+from mlops_nb.runners.keeping import LEFT_SECONDS
 from mlops_nb.runners.verdicts import LAUNCH_SECONDS
 from tests.runners.conftest import World
 from tests.runners.small_world import START
@@ -18,7 +19,7 @@ from tests.runners.small_world import START
 def test_down_removes_machine_and_registration_and_says_why(world: World) -> None:
     world.launch()
     runner = world.runners.down("gpu")
-    assert (runner.state, runner.reason, runner.resources) == (RunnerState.GONE, "it was ended by hand", ())
+    assert (runner.state, runner.reason, runner.resources) == (RunnerState.GONE, "it was ended by hand", [])
     assert runner.ended == world.clock.time and runner.stops_at() == runner.hard_stop
     assert world.cloud.things == {} and world.registrations == []
     assert world.runners.list() == [] and [item.id for item in world.runners.list(all=True)] == [runner.id]
@@ -44,7 +45,7 @@ def test_a_machine_that_takes_its_time_is_asked_for_until_it_is_gone(world: Worl
 def test_a_machine_that_stays_is_named_and_the_runner_stays_destroying(world: World) -> None:
     world.launch()
     world.cloud.stubborn = {"i-1"}
-    with pytest.raises(NotRemoved, match="machine i-1.*runner reap") as caught:
+    with pytest.raises(NotRemoved, match=r"machine i-1.*runner reap") as caught:
         world.runners.down("gpu")
     assert [item.id for item in caught.value.left] == ["i-1"]
     runner = world.ledger.get("gpu")
@@ -88,14 +89,26 @@ def test_stop_ends_an_idle_runner_now_and_lets_a_busy_one_finish_its_job(world: 
     assert len(world.cloud.things) == 1
 
 
-def test_a_drained_runner_whose_machine_has_ended_is_closed(world: World) -> None:
+def test_an_agent_that_has_left_is_closed_with_its_reason_when_its_machine_is_gone(world: World) -> None:
     runner = world.launch()
-    world.beat(runner, job="train")
-    world.runners.stop("gpu")
-    world.cloud.things.clear()
-    world.clock.wait(LEASE_SECONDS + 1)
+    world.beat(runner, leaving="idle for 5 minutes")
+    world.clock.wait(LEFT_SECONDS + 1)
     world.runners.tick()
-    assert world.get(runner).state is RunnerState.GONE and world.registrations == []
+    assert world.get(runner).state is RunnerState.DRAINING
+    world.cloud.things.clear()
+    world.runners.tick()
+    assert (world.get(runner).state, world.get(runner).reason) == (RunnerState.GONE, "idle for 5 minutes")
+    assert world.registrations == []
+
+
+def test_an_agent_that_has_left_a_machine_that_stays_is_followed_by_its_end(world: World) -> None:
+    """The power-off has failed."""
+    runner = world.launch()
+    world.beat(runner, leaving="idle for 5 minutes")
+    world.clock.wait(LEASE_SECONDS + GRACE_SECONDS + 1)
+    world.runners.tick()
+    assert (world.get(runner).state, world.get(runner).reason) == (RunnerState.GONE, "idle for 5 minutes")
+    assert world.cloud.things == {}
 
 
 def test_a_busy_runner_without_a_server_cannot_be_told_to_drain(world: World) -> None:
@@ -128,8 +141,8 @@ def test_an_extension_that_cannot_be_is_refused(world: World, seconds: float) ->
 
 @pytest.mark.parametrize("cloud", ["gcp", "kubernetes"])
 def test_a_machine_whose_end_the_cloud_holds_cannot_be_extended(world: World, cloud: CloudName) -> None:
-    runner = world.launch()
-    world.ledger.save(replace(world.get(runner), request=replace(runner.request, cloud=cloud)))
+    plan = world.runners.plan(replace(world.wish(), cloud=cloud))
+    world.runners.request(plan)
     with pytest.raises(NotSupported, match="--max-hours"):
         world.runners.extend("gpu", 60)
 
@@ -198,9 +211,9 @@ def test_a_machine_that_outlives_its_hard_stop_is_ended_however_alive_it_is(worl
 def test_an_agent_that_stays_beyond_its_idle_limit_is_ended(world: World) -> None:
     """Its loop beats on, and has forgotten to leave."""
     runner = world.launch(guards=Guards(idle=60))
-    for _ in range(8):
+    for minute in range(1, 9):
         world.clock.wait(60)
-        world.beat(runner)
+        world.beat(runner, idle=minute * 60)
         world.runners.tick()
     assert world.get(runner).state is RunnerState.GONE and "idle limit" in world.get(runner).reason
 

@@ -70,7 +70,8 @@ class ForgeRegistrar:
             found = self.forge.agents(installation=installation)
             found = [one for one in found if one.tags.get(TAG_RUNNER) == word_of(resource.runner_id)]
         ours = [one for one in found if one.tags.get(TAG_INSTALLATION) == word_of(installation)]
-        return all([self.forge.remove(one.id, force=True) for one in ours])
+        removed = [self.forge.remove(one.id, force=True) for one in ours]  # each, also where the first one stays
+        return all(removed)
 
     def _resource(self, one: ForgeAgent, installation: str) -> Resource:
         state = "busy" if one.busy else "online" if one.online else "offline"
@@ -184,7 +185,8 @@ class ForgeRegistrar:
     def unregister(self, runner: Runner) -> bool:
         """Remove a runner's registrations; False while the forge says that one of them has a job."""
         found = self.forge.agents(installation=runner.installation)
-        return all([self.forge.remove(one.id) for one in found if one.tags.get(TAG_RUNNER) == word_of(runner.id)])
+        removed = [self.forge.remove(one.id) for one in found if one.tags.get(TAG_RUNNER) == word_of(runner.id)]
+        return all(removed)
 
     def interrupted(
         self, runner: Runner, hint: ForgeJob | None, *, seconds: float = 0.0, sleep: Callable[[float], None] = time.sleep

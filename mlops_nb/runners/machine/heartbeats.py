@@ -180,7 +180,9 @@ class Heartbeats:
         try:
             change(self._switch)
         except OSError as error:
-            self._say_once(f"The dead-man's switch cannot be set ({error}): the machine ends when its present lease has passed.")
+            self._say_once(
+                f"The dead-man's switch cannot be set ({error.strerror or error}): the machine ends when its present lease has passed."
+            )
 
     def _say_once(self, line: str) -> None:
         if line not in self._troubles:

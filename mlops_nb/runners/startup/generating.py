@@ -73,10 +73,11 @@ def startup_script(runner: Runner, access: Access, installation: Installation, *
     rented = runner.cloud in _RENTED
     settings = _settings(runner, access, now, rented=rented)
     program = machine_program(runner, settings, installation) if rented else process_program(runner, settings, installation)
+    if "\0" in program:
+        raise InvalidInput(f"The start-up script of {runner.name} holds a NUL byte.", hint="Give it as text: shell, Python …")
+    if len(program.encode()) > _PLAIN_BYTES or not _is_plain(program):
+        program = compressed(program, "/run" if rented else "${TMPDIR:-/tmp}", instead=not rented)
     text = cloud_config(program) if rented else f"#!/bin/sh\n{program}"
-    if len(text.encode()) > _PLAIN_BYTES:
-        packed = compressed(program)
-        text = cloud_config(packed) if rented else f"#!/bin/sh\n{packed}"
     size, most = len(text.encode()), MAX_BYTES[runner.cloud]
     if size > most:
         raise InvalidInput(
@@ -92,11 +93,20 @@ def cloud_config(program: str) -> str:
     return f"#cloud-config\nbootcmd:\n  - |\n{lines}"
 
 
-def compressed(program: str) -> str:
-    """Return a program that unpacks another and runs it."""
-    packed = base64.b64encode(gzip.compress(program.encode(), mtime=0)).decode()
+def compressed(program: str, folder: str, *, instead: bool) -> str:
+    """Return a program that unpacks another into a file, which removes itself, and runs it.
+
+    Args:
+        folder: Of that file; shell may stand in it.
+        instead: Whether the other one takes the place of the process, to which signals go.
+    """
+    packed = base64.b64encode(gzip.compress(f'rm -f "$0"\n{program}'.encode(), mtime=0)).decode()
     lines = "\n".join(packed[i : i + 120] for i in range(0, len(packed), 120))
-    return f"sh -c \"$(base64 -d <<'{_END}' | gzip -dc\n{lines}\n{_END}\n)\" mlops-nb\n"
+    run = "exec sh" if instead else "sh"
+    return (
+        f'umask 077\nfile=$(mktemp "{folder}/mlops-nb.XXXXXXXX") || exit 1\n'
+        f'base64 -d <<\'{_END}\' | gzip -dc >"$file" || exit 1\n{lines}\n{_END}\n{run} "$file"\n'
+    )
 
 
 def machine_program(runner: Runner, settings: AgentSettings, installation: Installation) -> str:
@@ -145,15 +155,14 @@ def machine_program(runner: Runner, settings: AgentSettings, installation: Insta
 
 def process_program(runner: Runner, settings: AgentSettings, installation: Installation) -> str:
     """Return the program for a container or a folder on a host: it ends when the agent ends, and its switch ends no more than it."""
+    limits = {"max": str(max(1, int(settings.max_seconds))), "first": str(int(REGISTER_SECONDS))}
     values = {
-        "max": str(max(1, int(settings.max_seconds))),
-        "first": str(int(REGISTER_SECONDS)),
         "package": installation.package,
         "index": installation.index,
         "program": shlex.join(installation.program),
     }
     files = [
-        _file("$etc/machine.env", _assignments(values), "600"),
+        _file("$etc/machine.env", _assignments(limits), "600"),
         _file("$etc/agent.json", _json(settings), "600"),
         _file("$home/switch", _resource("switch.sh"), "755"),
     ]
@@ -165,7 +174,7 @@ def process_program(runner: Runner, settings: AgentSettings, installation: Insta
             '[ -n "$home" ] || home=$(mktemp -d "${TMPDIR:-/tmp}/mlops-nb.XXXXXXXX")\n'
             'etc=$home/etc run=$home/run\nmkdir -p "$etc" "$run"\n',
             *files,
-            f"{_assignments(values)}",
+            _assignments(values),
             _resource("process.sh"),
         )
     )
@@ -195,6 +204,11 @@ def _settings(runner: Runner, access: Access, now: float, *, rented: bool) -> Ag
     )
 
 
+def _is_plain(program: str) -> bool:
+    """Return whether YAML keeps the text as it is."""
+    return all(line.isprintable() for line in program.replace("\t", " ").split("\n"))
+
+
 def _json(settings: AgentSettings) -> str:
     return json.dumps(msgspec.to_builtins(settings), separators=(",", ":")) + "\n"
 
@@ -219,4 +233,5 @@ def _file(path: str, text: str, mode: str) -> str:
     end = _END
     while f"{end}\n" in text:
         end += "_"
-    return f"cat >{path}.new <<'{end}'\n{text}{end}\nchmod {mode} {path}.new\nmv {path}.new {path}\n"
+    new = f'"{path}.new"'
+    return f"cat >{new} <<'{end}'\n{text}{end}\nchmod {mode} {new}\nmv {new} \"{path}\"\n"

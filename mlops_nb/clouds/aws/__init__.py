@@ -1,0 +1,1 @@
+"""Machines of Amazon EC2, on boto3: `cloud.AwsCloud`."""
