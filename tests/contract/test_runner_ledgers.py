@@ -115,7 +115,8 @@ def test_neither_secrets_nor_tickets_nor_tokens_are_in_the_database(store: SqlSt
         assert c.execute(sa.select(runners.c.agent)).scalar_one() != token
 
 
-def test_a_secret_whose_key_is_lost_says_what_to_do(store: SqlStore, tmp_path: Path) -> None:
+def test_a_secret_whose_key_is_lost_says_what_to_do(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLOPS_NB_WEBHOOK_SECRET_KEY", raising=False)
     runner = store.runners.add(new_runner(), event())
     ticket = store.runners.issue_ticket(runner.id, b"x")
     (tmp_path / "webhooks.key").unlink()

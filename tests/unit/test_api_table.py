@@ -71,7 +71,9 @@ def test_what_the_agents_of_runners_may_do_is_on_this_list_and_has_the_ids_that_
         if one.agent is not None:
             scopes[one.agent].add(one.name)
             fields = {field.name for field in msgspec.structs.fields(one.request)}
-            assert fields >= {AgentScope.RUNNER: {"runner_id"}, AgentScope.RUN: {"run_id"}, AgentScope.RUNS: {"run_ids"}}.get(one.agent, set())
+            assert fields >= {AgentScope.RUNNER: {"runner_id"}, AgentScope.RUN: {"run_id"}, AgentScope.RUNS: {"run_ids"}}.get(
+                one.agent, set()
+            )
     machine = ("heartbeat", "appendLog", "claimJob", "registration", "unregister", "interrupted")
     assert scopes[AgentScope.RUNNER] == {f"machines.{name}" for name in machine}
     assert scopes[AgentScope.JOB] == {"runnerJobs.get", "runnerJobs.save"}
