@@ -52,6 +52,10 @@ export default tseslint.config(
         {
           ignoreImports: [
             '../actions/edit',
+            '../actions/endpoints',
+            '../actions/runners',
+            '../model/endpoints',
+            '../model/runners',
             '../api',
             '../actions/notebooks',
             '../actions/stop',

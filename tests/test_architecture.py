@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "forges": {"core", "outgoing"},
     "posting": {"core", "store", "forges", "outgoing", "reports", "transfer"},
     "clouds": {"core", "outgoing"},
-    "runners": {"core", "store", "clouds", "forges", "outgoing", "tracking", "execution"},
+    # Jobs run as in CI: a notebook in a watched process, in an environment that is made as for models.
+    "runners": {"core", "store", "clouds", "forges", "outgoing", "tracking", "execution", "models", "ci"},
     "ci": {"core", "store", "tracking", "execution", "comparing", "reports", "forges"},
     "fluent": {
         *("core", "store", "models", "tracking", "execution", "reports", "comparing", "serving", "monitoring"),

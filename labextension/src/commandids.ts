@@ -34,6 +34,11 @@ export const CommandIds = {
   copyEndpointUrl: 'mlops-nb:copy-endpoint-url',
   endpointLogs: 'mlops-nb:endpoint-logs',
   stopEndpoint: 'mlops-nb:stop-endpoint',
+  /** Those of a runner take `{ runner: string }`, its id. */
+  runnerLog: 'mlops-nb:runner-log',
+  extendRunner: 'mlops-nb:extend-runner',
+  stopRunner: 'mlops-nb:stop-runner',
+  downRunner: 'mlops-nb:down-runner',
   /** `{ path: string, cell_id: string }`, the path below the server's root. */
   goToCell: 'mlops-nb:go-to-cell',
   /** `{ path, runId }`: the run whose results stand at the cells. */

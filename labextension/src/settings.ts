@@ -2,7 +2,7 @@ import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 /** The sections of the sidebar that can be left out. */
-export type SectionName = 'now' | 'notebook' | 'models' | 'project';
+export type SectionName = 'now' | 'notebook' | 'runners' | 'models' | 'project';
 
 /** What the user has chosen; `schema/sidebar.json` tells what each means. */
 export interface IChoices {
@@ -15,7 +15,7 @@ export interface IChoices {
 }
 
 const DEFAULTS: IChoices = {
-  sections: ['now', 'notebook', 'models', 'project'],
+  sections: ['now', 'notebook', 'runners', 'models', 'project'],
   metric: '',
   params: [],
   showArchived: false,

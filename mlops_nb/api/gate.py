@@ -56,7 +56,9 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         """
         for token in (*self.tokens, *self.read_tokens):
             if token.startswith(AGENT_TOKEN_PREFIX):
-                raise InvalidInput(f"A token of the server cannot begin with {AGENT_TOKEN_PREFIX}.", hint="So do those of runners: make another one.")
+                raise InvalidInput(
+                    f"A token of the server cannot begin with {AGENT_TOKEN_PREFIX}.", hint="So do those of runners: make another one."
+                )
             if not token.isascii() or not token.isprintable() or " " in token:
                 raise InvalidInput("A token has characters that no HTTP header carries.", hint="Use letters, digits and -._~+/=.")
         if self.read_tokens and not self.tokens:

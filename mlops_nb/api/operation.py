@@ -48,6 +48,7 @@ class AgentScope(StrEnum):
     JOB = "job"  # what has the id of a job of its runner
     RUN = "run"  # what has the id of a run of its jobs, or of one that it begins
     RUNS = "runs"  # the same for several
+    EXECUTION = "execution"  # a search for the runs of one of its jobs
     ANY = "any"  # all of it
 
 
@@ -130,7 +131,9 @@ class Context:
             NotSupported: If this server does not.
         """
         if self.project.runner_host is None:
-            raise NotSupported("This server launches no machines.", hint="Use the command line where the cloud's keys are: mlops-nb runner launch")
+            raise NotSupported(
+                "This server launches no machines.", hint="Use the command line where the cloud's keys are: mlops-nb runner launch"
+            )
         return self.project.runner_host
 
     @property
@@ -152,6 +155,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         upload: Its body is a file and reaches `Context.upload`, not the request.
         grouped: It may share a transaction with other writes: it writes to the database and touches no files.
         agent: What of it the agents of runners may do with their own tokens; None, which is the default: nothing.
+        slow: It may wait for clouds or forges, for minutes: it must not take a thread from those that read.
     """
 
     name: str
@@ -165,6 +169,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     upload: bool = False
     grouped: bool = False
     agent: AgentScope | None = None
+    slow: bool = False
 
     @property
     def is_write(self) -> bool:
@@ -190,6 +195,7 @@ def operation(
     upload: bool = False,
     files: bool = False,
     agent: AgentScope | None = None,
+    slow: bool = False,
 ) -> Callable[[Callable[[Context, R], A]], Operation]:
     """Make a function an operation.
 
@@ -201,6 +207,7 @@ def operation(
         upload: The body is a file.
         files: It reads or writes files, or waits for something else than the database.
         agent: What of it the agents of runners may do with their own tokens.
+        slow: It waits for clouds or forges, and touches files or not.
     """
 
     def register(function: Callable[[Context, R], A]) -> Operation:
@@ -216,8 +223,9 @@ def operation(
             answer=_form_of(hints["return"]),
             function=function,
             upload=upload,
-            grouped=permission is Permission.WRITE and not upload and not files,
+            grouped=permission is Permission.WRITE and not upload and not files and not slow,
             agent=agent,
+            slow=slow,
         )
 
     return register

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -21,7 +21,9 @@ from mlops_nb.api.router import Route, Router
 from mlops_nb.api.table import OPERATIONS
 from mlops_nb.api.upload import UploadPipe
 from mlops_nb.config import Project
+from mlops_nb.core.runners import CloudName
 from mlops_nb.errors import StoreUnreachable
+from mlops_nb.runners.hosting import RunnerHost
 from mlops_nb.webhooks.delivering import Courier
 
 log = logging.getLogger("mlops_nb.api")
@@ -60,7 +62,7 @@ class OperationService:
         self.written = asyncio.Event()
         self.courier = Courier(lambda: self.project.store().webhooks)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mlops-api")
-        # An upload takes as long as its client: slow ones must not keep the others waiting.
+        # An upload takes as long as its client, and a cloud as long as it likes: neither must keep the others waiting.
         self._uploads = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="mlops-upload")
         self._pipes: weakref.WeakSet[UploadPipe] = weakref.WeakSet()
         self._writes: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -73,7 +75,7 @@ class OperationService:
         call = Call(self.project, route, request)
         if self._closing:
             return _stopping()
-        if route.operation.upload:
+        if route.operation.upload or route.operation.slow:
             answer = await asyncio.get_running_loop().run_in_executor(self._uploads, call.respond)
         elif not route.operation.grouped:
             answer = await self.run(call.respond)
@@ -112,6 +114,19 @@ class OperationService:
         finally:
             pipe.stop()
 
+    def host_runners(self, url: Callable[[], str], *, refused: Collection[CloudName] = ()) -> None:
+        """Launch, keep and end machines from now on; see `RunnerHost`.
+
+        Args:
+            url: Returns where this server is found, for machines that have no better address.
+            refused: Where no runner is launched.
+        """
+        from mlops_nb.runners.opening import OpenParts
+
+        host = RunnerHost(lambda create: self.project.store(create=create).runners, OpenParts(url), refused=refused)
+        self.project.runner_host = host
+        host.start()
+
     def close(self) -> None:
         """Break uploads off, let operations that run end, then close the store. Requests that come later are refused."""
         with self._ending:
@@ -120,6 +135,8 @@ class OperationService:
         for pipe in list(self._pipes):
             pipe.fail()
         self.courier.stop()
+        if self.project.runner_host is not None:
+            self.project.runner_host.close()
         self._uploads.shutdown(wait=True, cancel_futures=True)
         if self._writer is not None:
             self._writer.join()

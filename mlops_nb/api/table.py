@@ -17,7 +17,22 @@ from mlops_nb.api.mlflow import traces as mlflow_traces
 from mlops_nb.api.mlflow import traces_v2 as mlflow_traces_v2
 from mlops_nb.api.mlflow import webhooks as mlflow_webhooks
 from mlops_nb.api.operation import Operation
-from mlops_nb.api.v1 import artifacts, compare, details, endpoints, experiments, ingest, metrics, notebooks, runs, status, webhooks
+from mlops_nb.api.v1 import (
+    artifacts,
+    compare,
+    details,
+    endpoints,
+    experiments,
+    ingest,
+    machines,
+    metrics,
+    notebooks,
+    runner_ledger,
+    runners,
+    runs,
+    status,
+    webhooks,
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
@@ -31,6 +46,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *ingest.OPERATIONS,
     *endpoints.OPERATIONS,
     *webhooks.OPERATIONS,
+    *runner_ledger.OPERATIONS,
+    *runners.OPERATIONS,
+    *machines.OPERATIONS,
     *mlflow_server.OPERATIONS,
     *mlflow_experiments.OPERATIONS,
     *mlflow_runs.OPERATIONS,

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import msgspec
 
@@ -85,7 +85,15 @@ class Signals:
             signal.signal(number, handler)  # type: ignore[arg-type]  # what `signal` itself has given
 
 
-def execute(job: Job, environment: Mapping[str, str], *, folder: Path, signals: Signals, told: Told) -> Execution:
+class Asked(Protocol):
+    """Where a signal to end shows; `Signals` is one."""
+
+    received: signal.Signals | None
+
+
+def execute(
+    job: Job, environment: Mapping[str, str], *, folder: Path, signals: Asked, told: Told, grace: float = GRACE_SECONDS
+) -> Execution:
     """Execute a notebook and return what came of it, whatever came of it.
 
     Args:
@@ -94,6 +102,7 @@ def execute(job: Job, environment: Mapping[str, str], *, folder: Path, signals: 
         folder: The working directory of that process.
         signals: Where a signal to this process shows.
         told: Is told each event.
+        grace: How long it may take to end after it was asked to (s).
     """
     result = Execution(notebook=Path(job.notebook), output=Path(job.output), execution_id=job.execution_id)
     result.output.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +110,7 @@ def execute(job: Job, environment: Mapping[str, str], *, folder: Path, signals: 
     with tempfile.TemporaryFile() as errors:
         worker = _Worker(job, environment, folder, errors)
         try:
-            _watch(worker, job, result, signals, told, began)
+            _watch(worker, job, result, signals, told, began, grace)
         finally:
             worker.kill()
         result.seconds = time.monotonic() - began
@@ -162,7 +171,7 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _watch(worker: _Worker, job: Job, result: Execution, signals: Signals, told: Told, began: float) -> None:
+def _watch(worker: _Worker, job: Job, result: Execution, signals: Asked, told: Told, began: float, grace: float) -> None:
     """Take events until the process has ended, or has to be ended."""
     rest = b""
     end: float | None = None
@@ -174,7 +183,7 @@ def _watch(worker: _Worker, job: Job, result: Execution, signals: Signals, told:
                 piece = os.read(worker.events, 65536)
                 if not piece:
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        worker.process.wait(GRACE_SECONDS)
+                        worker.process.wait(grace)
                     return
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
@@ -188,11 +197,11 @@ def _watch(worker: _Worker, job: Job, result: Execution, signals: Signals, told:
             if end is None and signals.received is not None:
                 worker.ask_to_end(signals.received)
                 result.ending, result.reason = Ending.STOPPED, f"stopped by {signals.received.name}"
-                end = now + GRACE_SECONDS
+                end = now + grace
             elif end is None and job.seconds is not None and now > began + job.seconds + 0.5:
                 # The process has a clock of its own; this is for one that does not hear it any more.
                 result.ending, result.reason = Ending.TIMED_OUT, "the time for all of it was over"
-                end = now + GRACE_SECONDS
+                end = now + grace
             if end is not None and now > end:
                 return
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from mlops_nb.execution.course import Checkpoint, Course
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A notebook to execute.
@@ -21,6 +23,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         cell_timeout: How long one cell may take (s); None: as long as it likes.
         seconds: How long all of it may take; None: as long as it likes.
         start_timeout: How long the kernel may take to start (s).
+        course: Which part of the notebook is executed; None: all of it, without checkpoints.
+        prints: Whether what cells print is told.
     """
 
     notebook: str
@@ -32,6 +36,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cell_timeout: int | None = None
     seconds: float | None = None
     start_timeout: int = 60
+    course: Course | None = None
+    prints: bool = False
 
 
 class Ending(StrEnum):
@@ -61,6 +67,12 @@ class CellEnded(msgspec.Struct, frozen=True, tag="cell-ended"):
     is_failed: bool
 
 
+class Printed(msgspec.Struct, frozen=True, tag="printed"):
+    """What a cell has printed, without secrets."""
+
+    text: str
+
+
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """How it ended, and why in one line."""
 
@@ -68,4 +80,4 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     reason: str = ""
 
 
-Event = KernelStarted | CellStarted | CellEnded | Ended
+Event = KernelStarted | CellStarted | CellEnded | Printed | Checkpoint | Ended

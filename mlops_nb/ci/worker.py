@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from mlops_nb.ci.protocol import CellEnded, CellStarted, Ended, Ending, Event, Job, KernelStarted
+from mlops_nb.ci.protocol import CellEnded, CellStarted, Ended, Ending, Event, Job, KernelStarted, Printed
+from mlops_nb.execution.course import Checkpoint
 
 
 class Stopped(KeyboardInterrupt):
@@ -29,6 +30,7 @@ class _Reporter:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self.prints = False
 
     def tell(self, event: Event) -> None:
         """Write an event; when nobody reads any more there is nobody to tell."""
@@ -51,11 +53,21 @@ class _Reporter:
         """Tell that a cell ended."""
         self.tell(CellEnded(number, count, round(seconds, 3), is_failed))
 
+    def printed(self, text: str) -> None:
+        """Tell what a cell has printed, where somebody asked for it."""
+        if self.prints:
+            self.tell(Printed(text))
+
+    def checkpointed(self, checkpoint: Checkpoint) -> None:
+        """Tell of a checkpoint."""
+        self.tell(checkpoint)
+
 
 def main() -> None:
     """Execute the job on standard input."""
     reporter = _Reporter(int(sys.argv[1]))
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    reporter.prints = job.prints
     _listen(job)
     try:
         _execute(job, reporter)
@@ -106,6 +118,7 @@ def _execute(job: Job, reporter: _Reporter) -> Any:
         execution_timeout=job.cell_timeout,
         execution_id=job.execution_id,
         watcher=reporter,
+        course=job.course,
     )
 
 

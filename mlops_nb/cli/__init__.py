@@ -29,6 +29,7 @@ _COMMANDS = {
     "pr": ("pr:pr", "Make a pull request of changed files."),
     "repo": ("repo:repo", "Prepare the checked-out repository for git."),
     "report": ("report:report", "Report a run, or compare several."),
+    "runner": ("runner:runner", "Rent or use machines for CI jobs and notebooks."),
     "runs": ("runs:runs", "Make, list, show, delete and restore runs."),
     "serve": ("serving:serve", "Endpoints of the Jupyter server that runs for this project."),
     "server": ("server:server", "Serve a tracking store to a team, and to MLflow's clients."),

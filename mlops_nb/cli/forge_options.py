@@ -26,7 +26,13 @@ _OLD_PREFIXES = {
     "TENSORBOARD": "CML_TENSORBOARD_DEV",
     "WORKFLOW": "CML_RERUN_WORKFLOW",
 }
-_OLD_VARIABLES = {("TENSORBOARD", "CREDENTIALS"): "TB_CREDENTIALS"}
+_OLD_VARIABLES = {
+    ("TENSORBOARD", "CREDENTIALS"): "TB_CREDENTIALS",
+    # Not RUNNER_NAME and the like: GitHub's own agent sets those for its jobs.
+    **{("RUNNER", word): f"RUNNER_{word}" for word in ("LABELS", "IDLE_TIMEOUT", "SINGLE", "REUSE", "NO_RETRY", "PATH")},
+    ("RUNNER", "DRIVER"): "RUNNER_DRIVER",
+    ("RUNNER", "REPO"): "RUNNER_REPO",
+}
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 EXIT_CODES = "Exit status: 0 done, 1 failed, 2 wrong usage"
 

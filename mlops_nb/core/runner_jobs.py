@@ -16,10 +16,13 @@ from typing import Any, Literal
 from mlops_nb.core.records import Record
 
 BUNDLE = "runner/bundle.tar.gz"
-CHECKPOINT = "runner/checkpoint.ipynb"
+CHECKPOINT = "runner/checkpoint"
+"""Beginning of the names of its two files: `-0003.ipynb` and `-0003.pkl` after the third cell."""
 EXECUTED = "runner/executed.ipynb"
 RESULTS = "runner/results"
 MOST_ATTEMPTS = 2
+TAG_JOB = "mlops.job"
+"""Of the run that a job is: the job's id."""
 
 
 class JobState(StrEnum):
@@ -54,6 +57,7 @@ class Job(Record, frozen=True, kw_only=True):
         attempts: How often it was begun, at most `MOST_ATTEMPTS`.
         cell, cells_total: How far it is.
         checkpoint_cell: Cells of the checkpoint that need not be executed again; 0: none.
+        digests: SHA-256 of files that a machine has kept for the next one, by path.
         cancel: Somebody has asked that it ends.
     """
 
@@ -74,6 +78,7 @@ class Job(Record, frozen=True, kw_only=True):
     cell: int = 0
     cells_total: int = 0
     checkpoint_cell: int = 0
+    digests: Mapping[str, str] = {}
     cancel: bool = False
     created: float
     updated: float

@@ -14,7 +14,7 @@ from mlops_nb.core.runner_jobs import Job, JobState
 from mlops_nb.core.runners import CloudName, Heartbeat, Offer, Orders, Resource, Runner, RunnerEvent, RunnerRequest, RunnerState
 from mlops_nb.core.wire import Wire
 
-Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
@@ -108,6 +108,12 @@ class TicketAnswer(Wire, kw_only=True):
 
 class PlanRequest(Wire, kw_only=True):
     request: RunnerRequest
+
+
+class LaunchRequest(PlanRequest, kw_only=True):
+    """`ssh_public_key`: in OpenSSH's format, where SSH was asked for."""
+
+    ssh_public_key: str = ""
 
 
 class PlanAnswer(Wire, kw_only=True):

@@ -22,21 +22,31 @@ from urllib.parse import urlsplit
 import msgspec
 import nbformat
 from nbclient.exceptions import DeadKernelError
-from nbclient.util import run_sync
-from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine
 from papermill.log import logger as papermill_logger
 from papermill.utils import merge_kwargs, remove_args
 
 from mlops_nb.core.events import AnyEvent, CellRan, ParamLogged
 from mlops_nb.core.names import MAX_PARAM_VALUE
-from mlops_nb.core.records import TAG_EXECUTION, CellExecution, CellOutcome
+from mlops_nb.core.records import (
+    TAG_EXECUTION,
+    TAG_NOTEBOOK,
+    TAG_PARENT,
+    TAG_SOURCE_NAME,
+    TAG_SOURCE_TYPE,
+    TAG_USER,
+    CellExecution,
+    CellOutcome,
+)
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.core.run_state import RunStatus
+from mlops_nb.execution.checkpoints import Progress, Silently, is_code
+from mlops_nb.execution.client import NotebookClient
+from mlops_nb.execution.course import Checkpoint, Course
 from mlops_nb.execution.run_cells import OWN_TRACKING
 from mlops_nb.execution.sources import Sources
 from mlops_nb.store.base import RunQuery, TrackingStore
-from mlops_nb.tracking.capture import ENV_EXECUTION, ENV_NOTEBOOK, notebook_tags
+from mlops_nb.tracking.capture import ENV_EXECUTION, ENV_NOTEBOOK, ENV_PARENT, notebook_tags
 from mlops_nb.tracking.recovery import recover
 from mlops_nb.tracking.run import ActiveRun
 from mlops_nb.tracking.saved import hash_of
@@ -46,6 +56,8 @@ logger = logging.getLogger("mlops_nb")
 
 MAX_OUTPUT_TEXT = 4000
 MAX_SOURCE = 100_000
+# Whoever made the run that an execution is knows better than this process.
+_FROM_ELSEWHERE = (TAG_USER, TAG_NOTEBOOK, TAG_SOURCE_NAME, TAG_SOURCE_TYPE, TAG_PARENT)
 
 
 class Watcher(Protocol):
@@ -59,6 +71,12 @@ class Watcher(Protocol):
 
     def cell_ended(self, number: int, count: int, seconds: float, is_failed: bool) -> None:
         """Note that it ended, and whether the notebook ends with it."""
+
+    def printed(self, text: str) -> None:
+        """Note what a cell has printed, without secrets."""
+
+    def checkpointed(self, checkpoint: Checkpoint) -> None:
+        """Note that the execution can go on from here elsewhere."""
 
 
 def _guarded(step: Callable[..., None]) -> Callable[..., None]:
@@ -89,13 +107,14 @@ class TrackingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no 
         execution_timeout: int | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Execute the notebook; papermill calls this. The arguments are those of papermill's own engine, and two of ours.
+        """Execute the notebook; papermill calls this. The arguments are those of papermill's own engine, and three of ours.
 
-        `execution_id` is the id that all runs of this execution get as a tag; `watcher` is told how it goes.
+        `execution_id` is the id that all runs of this execution get as a tag; `watcher` is told how it goes; `course` says which
+        part of the notebook is executed.
         """
-        execution_id, watcher = kwargs.pop("execution_id", None), kwargs.pop("watcher", None)
+        execution_id, watcher, course = (kwargs.pop(name, None) for name in ("execution_id", "watcher", "course"))
         input_path = str(kwargs.get("input_path") or nb_man.nb.metadata.get("papermill", {}).get("input_path") or "")
-        client = _Client(
+        client = NotebookClient(
             nb_man,
             **merge_kwargs(
                 remove_args(["timeout", "startup_timeout", "input_path"], **kwargs),
@@ -108,7 +127,7 @@ class TrackingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no 
                 stderr_file=stderr_file,
             ),
         )
-        execution = _Execution(nb_man.nb, input_path, execution_id, watcher)
+        execution = _Execution(nb_man.nb, input_path, execution_id, watcher, course)
         client.execution = execution
         execution.begin()
         try:
@@ -121,56 +140,22 @@ class TrackingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no 
         return result
 
 
-class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
-    """papermill's client, which also tells the kernel and the run about each cell."""
-
-    execution: _Execution
-
-    async def async_start_new_kernel_client(self) -> Any:
-        """Make requests carry what the front ends of people send: the cell's id and metadata."""
-        client = await super().async_start_new_kernel_client()
-        self.execution.kernel_started(getattr(self.km.provisioner, "pid", None))
-        make_message = client.session.msg
-
-        def with_cell(msg_type: str, *args: Any, metadata: dict[str, Any] | None = None, **kwargs: Any) -> Any:
-            cell = self.execution.cell
-            if msg_type == "execute_request" and cell is not None:
-                metadata = {**(metadata or {}), "cellId": cell.get("id"), "tags": list(cell.metadata.get("tags", []))}
-            return make_message(msg_type, *args, metadata=metadata, **kwargs)
-
-        client.session.msg = with_cell
-        return client
-
-    start_new_kernel_client = run_sync(async_start_new_kernel_client)
-
-    def papermill_execute_cells(self) -> None:
-        """Execute all cells; a kernel that is in the middle of one when this ends is not asked to end, but ended."""
-        try:
-            super().papermill_execute_cells()
-        except BaseException:
-            self.shutdown_kernel = "immediate"
-            raise
-
-    def execute_cell(self, cell: Any, cell_index: int, *args: Any, **kwargs: Any) -> Any:
-        """Execute one cell; papermill calls this for each."""
-        self.execution.cell_begins(cell)
-        is_failed = True
-        try:
-            executed = super().execute_cell(cell, cell_index, *args, **kwargs)
-            is_failed = False
-            return executed
-        finally:
-            self.execution.cell_ended(cell, is_failed)
-
-
 class _Execution:
     """One execution of one notebook, as the tracking sees it."""
 
-    def __init__(self, notebook: Any, input_path: str, execution_id: str | None = None, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        notebook: Any,
+        input_path: str,
+        execution_id: str | None = None,
+        watcher: Watcher | None = None,
+        course: Course | None = None,
+    ) -> None:
         self.notebook = notebook
         self.watcher = watcher
-        self._count = sum(_is_code(cell) for cell in notebook.cells)
+        self._count = sum(is_code(cell) for cell in notebook.cells)
         self._number = 0
+        self.is_failed = False
         source = urlsplit(input_path).path if "://" in input_path else input_path
         self.name = Path(source).name if Path(source).suffix else "notebook.ipynb"
         self.id = execution_id or secrets.token_hex(8)
@@ -182,6 +167,10 @@ class _Execution:
         self.path = _found(input_path)
         if self.path is not None:
             self.environment[ENV_NOTEBOOK] = str(self.path)
+        self.course = course or Course()
+        self.progress = Progress(self.course, notebook, self.id, self._checkpointed)
+        if self.course.run_id:
+            self.environment[ENV_PARENT] = self.course.run_id
         self._session = Session()
         self._run: ActiveRun | None = None
         self._started = 0.0
@@ -194,7 +183,12 @@ class _Execution:
 
     @_guarded
     def begin(self) -> None:
-        """Open a run for a notebook that has no tracking of its own."""
+        """Open the run that the execution is; without one, a run for a notebook that has no tracking of its own."""
+        if self.course.run_id:
+            known = self._session.store().get_run(self.course.run_id)
+            tags = {**{key: known.tags[key] for key in _FROM_ELSEWHERE if key in known.tags}, TAG_EXECUTION: self.id}
+            self._run = self._session.start(known.name, params=self._parameters(), tags=tags, resume=known)
+            return
         code = "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "code")
         if any(mark in code for mark in OWN_TRACKING):
             return
@@ -219,9 +213,31 @@ class _Execution:
             self.watcher.kernel_started(pid)
 
     @_guarded
+    def printed(self, text: str) -> None:
+        """Pass on what a cell has printed."""
+        if self.watcher is not None:
+            self.watcher.printed(self._redact(text))
+
+    def passes_over(self, cell: Any) -> bool:
+        """Return whether a cell is not executed; it counts all the same."""
+        is_passed = is_code(cell) and self.progress.is_skipped(cell)
+        self._number += is_passed
+        return is_passed
+
+    @_guarded
+    def keep_checkpoint(self, cell: Any, silently: Silently) -> None:
+        """Make a checkpoint behind a cell, if one is due."""
+        if is_code(cell):
+            self.progress.cell_done(self._number, self._count, silently)
+
+    def _checkpointed(self, checkpoint: Checkpoint) -> None:
+        if self.watcher is not None:
+            self.watcher.checkpointed(checkpoint)
+
+    @_guarded
     def cell_begins(self, cell: Any) -> None:
         """Note that a cell begins."""
-        if not _is_code(cell):
+        if not is_code(cell):
             self.cell = None
             return
         self.cell, self._started = cell, time.perf_counter()
@@ -250,6 +266,7 @@ class _Execution:
         if self.cell is None:
             return
         seconds = time.perf_counter() - self._started
+        self.is_failed = is_failed
         failure = next((output for output in cell.outputs if output.output_type == "error"), None)
         if self.watcher is not None:
             self.watcher.cell_ended(self._number, self._count, seconds, is_failed)
@@ -333,10 +350,6 @@ class _Execution:
                 parts += [f"[{kind}]" for kind in data if kind.startswith("image/")] or ["".join(data.get("text/plain", ""))]
         text = "\n".join(part.rstrip() for part in parts if part)
         return self._redact(text[:MAX_OUTPUT_TEXT]) or None
-
-
-def _is_code(cell: Any) -> bool:
-    return cell.cell_type == "code" and bool(cell.source.strip())
 
 
 def _found(input_path: str) -> Path | None:

@@ -70,11 +70,12 @@ class GitHubAuth:
         now = self._client.clock()
         if self._installation is not None and now < self._until - _RENEW_SECONDS:
             return self._installation
-        owner, name = (part(each) for each in self._repository.split("/"))
+        owner, _, name = self._repository.partition("/")
+        place = f"/repos/{part(owner)}/{part(name)}" if name else f"/orgs/{part(owner)}"  # runners may be an organisation's
         self._jwt = _signed(app, now)
         try:
-            found = self._client.get(f"/repos/{owner}/{name}/installation", what=f"find the App {app.app_id} on {self._repository}")
-            body = {"repositories": [self._repository.split("/")[1]]}
+            found = self._client.get(f"{place}/installation", what=f"find the App {app.app_id} on {self._repository}")
+            body = {"repositories": [name]} if name else {}
             path = f"/app/installations/{part(found['id'])}/access_tokens"
             made = self._client.post(path, body, what=f"give the App {app.app_id} a token", repeatable=True)
         except ForgeNotFound as error:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Unpack
 from urllib.parse import urlsplit
 
 from mlops_nb.core.records import Record
 from mlops_nb.core.runners import TAG_EXPIRES, TAG_INSTALLATION, TAG_RUNNER
 from mlops_nb.errors import InvalidInput
-from mlops_nb.forges.base import ForgeKind
+from mlops_nb.forges.base import ForgeKind, NotAuthenticated, OutcomeUnknown
+from mlops_nb.forges.client import PatienceOptions
 from mlops_nb.forges.context import ENV_API_URL, discover, of_ci
 from mlops_nb.forges.remotes import api_of, checked_kind, kind_of_host
-from mlops_nb.forges.tokens import Secret
+from mlops_nb.forges.tokens import AppKey, Secret, Token, names_for
 
 Level = Literal["repository", "organization", "enterprise", "group", "workspace"]
 _WORD = re.compile(r"[0-9a-z]{1,40}")
@@ -99,8 +100,8 @@ class RunnerForge(Protocol):
 
     place: Place
 
-    def agents(self, *, installation: str = "") -> list[ForgeAgent]:
-        """Return the runners of the place: all, or those that carry an installation's mark."""
+    def agents(self, *, installation: str = "", labels: Sequence[str] = (), name: str = "") -> list[ForgeAgent]:
+        """Return the runners of the place that carry an installation's mark, all these labels and this name, where these are given."""
 
     def agent(self, id: str) -> ForgeAgent | None:
         """Return one runner, or None if it is gone."""
@@ -112,11 +113,17 @@ class RunnerForge(Protocol):
             RequestRefused: If a label or name is none for this forge; `ForgeConflict` if the name is taken.
         """
 
-    def remove(self, id: str) -> bool:
-        """Remove a runner and return True; False while it has a job, which only some forges refuse. One that is gone is no error."""
+    def remove(self, id: str, *, force: bool = False) -> bool:
+        """Remove a runner and return True; False while it has a job. One that is gone is no error.
 
-    def jobs_on(self, agent: ForgeAgent, *, hint: ForgeJob | None = None) -> list[ForgeJob]:
-        """Return the jobs that a runner is at, or was at last; `hint` is what the machine says, and is checked against the forge."""
+        With `force` one with a job is removed, too, where the forge allows it: its machine is gone.
+        """
+
+    def job_of(self, agent: ForgeAgent, hint: ForgeJob | None) -> ForgeJob | None:
+        """Return the job that a runner is at, or was at when it was cut off; None if there is none.
+
+        `hint` is what its machine says. A machine runs what people push, so it is believed only as far as the forge confirms it.
+        """
 
     def again(self, job: ForgeJob) -> Rerun:
         """Have an interrupted job done again: it alone or the failed ones of its run, once, and no job that still runs is ended."""
@@ -197,3 +204,37 @@ def without_marks(labels: Sequence[str]) -> list[str]:
 def word_of(value: str) -> str:
     """Return a value as a label can hold it: itself if it is short, of lower-case letters and digits, else a digest of it."""
     return value if _WORD.fullmatch(value) else hashlib.sha256(value.encode()).hexdigest()[:32]
+
+
+def connect_runners(place: Place, token: Token | AppKey | None, **patience: Unpack[PatienceOptions]) -> RunnerForge:
+    """Return the runners of a place, asked for with this token; nothing is sent yet.
+
+    Raises:
+        NotAuthenticated: If there is no token, for no forge shows or takes runners without one.
+    """
+    if token is None:
+        raise NotAuthenticated(f"There is no token for {place.url}.", hint=f"Give --token, or set one of {names_for(place.kind)}.")
+    if place.kind == "github":
+        from mlops_nb.forges.github_runners import GitHubRunners
+
+        return GitHubRunners(place, token, **patience)
+    if isinstance(token, AppKey):
+        raise InvalidInput(f"The key of a GitHub App ({token.source}) opens nothing at {place.kind}.", hint="Give a token of that forge.")
+    if place.kind == "gitlab":
+        from mlops_nb.forges.gitlab_runners import GitLabRunners
+
+        return GitLabRunners(place, token, **patience)
+    from mlops_nb.forges.bitbucket_runners import BitbucketRunners
+
+    return BitbucketRunners(place, token, **patience)
+
+
+def registered(make: Callable[[], Registration], name: str, forge: RunnerForge, runner: str) -> Registration:
+    """Register once: where the answer is lost, remove what it made, whose secret nobody has, and register again."""
+    try:
+        return make()
+    except OutcomeUnknown:
+        for one in forge.agents(name=name):
+            if one.tags.get(TAG_RUNNER) == word_of(runner):
+                forge.remove(one.id)
+        return make()

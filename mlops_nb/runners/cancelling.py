@@ -22,6 +22,10 @@ class Interrupted(KeyboardInterrupt):
         self.signum = signum
 
 
+class Suspended(BaseException):
+    """The process that does it goes away, and the next one goes on with it: nothing is undone."""
+
+
 class _Watch:
     """Raises `Interrupted` at the first signal while it is armed; whatever comes later or otherwise is only noted."""
 
@@ -57,6 +61,7 @@ def guarded(
 
     Raises:
         Interrupted: If a signal has cut it off.
+        Suspended: If the work has raised it; then nothing is undone.
     """
     watch = _Watch(tell)
     before = _install(watch)
@@ -68,6 +73,8 @@ def guarded(
                 watch.armed = True
                 result = work(watch.check)
                 watch.armed = False
+            except Suspended:
+                raise
             except BaseException as error:  # noqa: BLE001  all is undone, whatever ended it, and raised again
                 watch.armed = False
                 failure = error

@@ -140,6 +140,10 @@ class Runners:
 
         return self._ctx.change(found.id, drain, "draining")
 
+    def begin_down(self, runner: str, *, reason: str = "") -> Runner:
+        """Write down that a runner is to be destroyed, for `down` or the next `tick` to do; nothing is asked of a cloud."""
+        return ending.begin(self._ctx, self.ledger.get(runner).id, reason or "it was ended by hand")
+
     def down(self, runner: str, *, reason: str = "") -> Runner:
         """Destroy all that there is of a runner, now, whatever it does, and return when nothing is left.
 

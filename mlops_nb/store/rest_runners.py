@@ -32,46 +32,46 @@ class RestRunners(RunnerLedger):
     """
 
     def __init__(self, ask: Ask, ask_as: Callable[[str], Ask]) -> None:
-        self._ask = ask
+        self.ask = ask
         self._ask_as = ask_as
 
     def installation(self) -> str:
         named = os.environ.get(ENV_INSTALLATION)
         if named:
             return checked_installation(named)
-        return self._ask(wire.InstallationAnswer, "POST", "/runners/-/installation").installation
+        return self.ask(wire.InstallationAnswer, "POST", "/runners/-/installation").installation
 
     def changes(self) -> int:
-        return self._ask(wire.RunnersAnswer, "GET", "/runners", query={"states": "requested", "max_results": 1}).changes
+        return self.ask(wire.RunnersAnswer, "GET", "/runners", query={"states": "requested", "max_results": 1}).changes
 
     def hold(self, name: str, holder: str, seconds: float) -> bool:
         body = wire.HoldRequest(name=name, holder=holder, seconds=seconds)
-        return self._ask(wire.HoldAnswer, "POST", "/runners/-/hold", body=body).held
+        return self.ask(wire.HoldAnswer, "POST", "/runners/-/hold", body=body).held
 
     def add(self, runner: Runner, event: RunnerEvent) -> Runner:
-        return self._ask(wire.RunnerAnswer, "POST", "/runners", body=wire.RunnerAdd(runner=runner, event=event)).runner
+        return self.ask(wire.RunnerAnswer, "POST", "/runners", body=wire.RunnerAdd(runner=runner, event=event)).runner
 
     def get(self, runner: str) -> Runner:
-        return self._ask(wire.RunnerAnswer, "GET", _runner(runner)).runner
+        return self.ask(wire.RunnerAnswer, "GET", _runner(runner)).runner
 
     def list(self, *, states: Collection[RunnerState] | None = None, max_results: int = 1000) -> Sequence[Runner]:
         if states is not None and not states:
             return []
         query = {"states": None if states is None else [RunnerState(state).value for state in states], "max_results": max_results}
-        return self._ask(wire.RunnersAnswer, "GET", "/runners", query=query).runners
+        return self.ask(wire.RunnersAnswer, "GET", "/runners", query=query).runners
 
     def save(self, runner: Runner, *events: RunnerEvent) -> Runner:
         body = wire.RunnerSave(runner=runner, events=list(events))
-        return self._ask(wire.RunnerAnswer, "PUT", _runner(runner.id), body=body).runner
+        return self.ask(wire.RunnerAnswer, "PUT", _runner(runner.id), body=body).runner
 
     def events(self, runner_id: str) -> Sequence[RunnerEvent]:
-        return self._ask(wire.RunnerEventsAnswer, "GET", _runner(runner_id, "/events")).events
+        return self.ask(wire.RunnerEventsAnswer, "GET", _runner(runner_id, "/events")).events
 
     # -- machines
 
     def issue_ticket(self, runner_id: str, secret: bytes, *, seconds: float = TICKET_SECONDS) -> str:
         body = wire.TicketRequest(secret=secret, seconds=seconds)
-        return self._ask(wire.TicketAnswer, "POST", _runner(runner_id, "/ticket"), body=body).ticket
+        return self.ask(wire.TicketAnswer, "POST", _runner(runner_id, "/ticket"), body=body).ticket
 
     def redeem(self, ticket: str) -> tuple[Runner, str, bytes]:
         answer = self._ask_as("")(wire.RedeemAnswer, "POST", "/runners/-/redeem", body=wire.RedeemRequest(ticket=ticket))
@@ -81,23 +81,23 @@ class RestRunners(RunnerLedger):
         return self._ask_as(token)(wire.RunnerAnswer, "GET", "/runners/-/agent").runner
 
     def heartbeat(self, runner_id: str, beat: Heartbeat) -> Orders:
-        return self._ask(wire.OrdersAnswer, "POST", _runner(runner_id, "/heartbeat"), body=wire.HeartbeatRequest(beat=beat)).orders
+        return self.ask(wire.OrdersAnswer, "POST", _runner(runner_id, "/heartbeat"), body=wire.HeartbeatRequest(beat=beat)).orders
 
     def append_log(self, runner_id: str, offset: int, text: str) -> int:
         text = text.encode(errors="replace").decode()
-        return self._ask(wire.LogLength, "POST", _runner(runner_id, "/log"), body=wire.LogAppend(offset=offset, text=text)).length
+        return self.ask(wire.LogLength, "POST", _runner(runner_id, "/log"), body=wire.LogAppend(offset=offset, text=text)).length
 
     def log(self, runner_id: str, *, after: int = 0, max_bytes: int = 65_536) -> LogPage:
         query = {"after": after, "max_bytes": max(16, min(max_bytes, 1 << 20))}
-        answer = self._ask(wire.LogAnswer, "GET", _runner(runner_id, "/log"), query=query)
+        answer = self.ask(wire.LogAnswer, "GET", _runner(runner_id, "/log"), query=query)
         return LogPage(text=answer.text, start=answer.start, end=answer.end)
 
     def add_run(self, runner_id: str, run_id: str) -> None:
-        self._ask(Done, "PUT", _runner(runner_id, f"/runs/{_part(run_id)}"))
+        self.ask(Done, "PUT", _runner(runner_id, f"/runs/{_part(run_id)}"))
 
     def may_write(self, runner_id: str, run_id: str) -> bool:
         try:
-            self._ask(Done, "GET", _runner(runner_id, f"/runs/{_part(run_id)}"))
+            self.ask(Done, "GET", _runner(runner_id, f"/runs/{_part(run_id)}"))
         except NotFound:
             return False
         return True
@@ -105,38 +105,38 @@ class RestRunners(RunnerLedger):
     # -- jobs
 
     def add_job(self, job: Job) -> Job:
-        return self._ask(wire.JobAnswer, "POST", "/runner-jobs", body=wire.JobAdd(job=job)).job
+        return self.ask(wire.JobAnswer, "POST", "/runner-jobs", body=wire.JobAdd(job=job)).job
 
     def job(self, job: str) -> Job:
-        return self._ask(wire.JobAnswer, "GET", f"/runner-jobs/{_part(job)}").job
+        return self.ask(wire.JobAnswer, "GET", f"/runner-jobs/{_part(job)}").job
 
     def jobs(self, *, runner_id: str | None = None, states: Collection[JobState] | None = None, max_results: int = 100) -> Sequence[Job]:
         if states is not None and not states:
             return []
         named = None if states is None else [JobState(state).value for state in states]
         query = {"runner_id": runner_id, "states": named, "max_results": max_results}
-        return self._ask(wire.JobsAnswer, "GET", "/runner-jobs", query=query).jobs
+        return self.ask(wire.JobsAnswer, "GET", "/runner-jobs", query=query).jobs
 
     def save_job(self, job: Job) -> Job:
-        return self._ask(wire.JobAnswer, "PUT", f"/runner-jobs/{_part(job.id)}", body=wire.JobSave(job=job)).job
+        return self.ask(wire.JobAnswer, "PUT", f"/runner-jobs/{_part(job.id)}", body=wire.JobSave(job=job)).job
 
     def claim_job(self, runner_id: str, *, claim: str = "") -> Job | None:
-        return self._ask(wire.ClaimAnswer, "POST", _runner(runner_id, "/claim"), body=wire.ClaimRequest(claim=claim)).job
+        return self.ask(wire.ClaimAnswer, "POST", _runner(runner_id, "/claim"), body=wire.ClaimRequest(claim=claim)).job
 
     # -- what the server does for a machine with the forge's token
 
     def registration(self, runner_id: str) -> bytes:
         """Return a new registration at the forge for the machine's next job."""
-        return self._ask(wire.SecretAnswer, "POST", _runner(runner_id, "/registration"), body=wire.MachineAct()).secret
+        return self.ask(wire.SecretAnswer, "POST", _runner(runner_id, "/registration"), body=wire.MachineAct()).secret
 
     def unregister(self, runner_id: str) -> bool:
         """Have the runner's registrations removed; False while the forge says that it has a job."""
-        return self._ask(wire.RemovedAnswer, "POST", _runner(runner_id, "/unregister"), body=wire.MachineAct()).removed
+        return self.ask(wire.RemovedAnswer, "POST", _runner(runner_id, "/unregister"), body=wire.MachineAct()).removed
 
     def interrupted(self, runner_id: str, job: wire.CutJob | None) -> wire.InterruptedAnswer:
         """Have the job that is cut off done again, once; None: the machine does not know which."""
         body = wire.InterruptedRequest(job=job)
-        return self._ask(wire.InterruptedAnswer, "POST", _runner(runner_id, "/interrupted"), body=body)
+        return self.ask(wire.InterruptedAnswer, "POST", _runner(runner_id, "/interrupted"), body=body)
 
 
 def _part(text: str) -> str:

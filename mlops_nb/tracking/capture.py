@@ -19,6 +19,7 @@ from mlops_nb.core.records import (
     TAG_GIT_COMMIT,
     TAG_GIT_DIRTY,
     TAG_NOTEBOOK,
+    TAG_PARENT,
     TAG_REPRODUCES,
     TAG_SOURCE_NAME,
     TAG_SOURCE_TYPE,
@@ -28,6 +29,7 @@ from mlops_nb.tracking import servers
 
 ENV_NOTEBOOK = "MLOPS_NB_NOTEBOOK"
 ENV_EXECUTION = "MLOPS_NB_EXECUTION"
+ENV_PARENT = "MLOPS_NB_PARENT_RUN"
 
 MAX_CHANGES = 5_000_000
 MAX_NEW_FILE = 500_000
@@ -53,6 +55,8 @@ def source_tags(project: config.Project, user_ns: dict[str, Any] | None) -> dict
         tags |= {TAG_SOURCE_NAME: _relative(Path(sys.argv[0]).resolve(), project.root), TAG_SOURCE_TYPE: "LOCAL"}
     if execution := os.environ.get(ENV_EXECUTION):
         tags[TAG_EXECUTION] = execution
+    if parent := os.environ.get(ENV_PARENT):
+        tags[TAG_PARENT] = parent
     if original := os.environ.get(ENV_REPRODUCES):
         tags[TAG_REPRODUCES] = original
     return {key: value for key, value in tags.items() if value}

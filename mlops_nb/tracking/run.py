@@ -110,6 +110,15 @@ class ActiveRun(Belongings):
         else:
             self._offset = 1 + max((cell.index for cell in past), default=-1)
 
+    @property
+    def steps(self) -> dict[str, int]:
+        """The last step of each metric: where a metric without a step of its own goes on."""
+        return dict(self._steps)
+
+    def count_from(self, steps: Mapping[str, int]) -> None:
+        """Let metrics without a step of their own go on behind these, as if later ones had not been logged yet."""
+        self._steps = dict(steps)
+
     def capture(self, find_tags: Callable[[], Mapping[str, str]]) -> None:
         """Set tags that take a while to find (git) from a thread of their own; `stop` waits for them a little."""
 

@@ -18,7 +18,7 @@ from mlops_nb.core.events import RunStarted
 from mlops_nb.core.names import check_experiment_name, check_param, check_tag, clean_run_name, clean_text, new_run_id, new_run_name
 from mlops_nb.core.records import DEFAULT_EXPERIMENT, TAG_NOTE, TAG_PARENT, CellExecution, Run
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.errors import InvalidInput, NotFound
+from mlops_nb.errors import InvalidInput, NotFound, PermissionDenied
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking import capture
 from mlops_nb.tracking.companions import Companions
@@ -46,6 +46,7 @@ class Session:
         parameters: The notebook's parameters, logged to every run that starts.
         experiment: The experiment of the runs that follow, where they name none.
         user_ns: The variables of the notebook, when there is one.
+        cut_off: Runs of an execution that was interrupted, by start: what is executed again goes on with them instead of new ones.
         is_interactive: Whether a Jupyter server started this kernel for a notebook that a person has open.
     """
 
@@ -59,6 +60,7 @@ class Session:
         self.parameters: dict[str, str] = {}
         self.experiment: str | None = None
         self.user_ns: dict[str, Any] | None = None
+        self.cut_off: list[Run] = []
         self.is_interactive = False
         self._shippers: dict[str, Shipper] = {}
         self._paused: list[Shipper] = []
@@ -102,15 +104,17 @@ class Session:
             shipper = self._shipper_for(resolve(tracking_uri))
             all_tags = {key: check_tag(key, value) for key, value in capture.source_tags(shipper.target.project, self.user_ns).items()}
             all_tags |= {key: check_tag(key, value) for key, value in (tags or {}).items()}
-            if nested and outer is not None:
-                all_tags.setdefault(TAG_PARENT, outer.run_id)
+            if nested and outer is not None and TAG_PARENT not in (tags or {}):
+                all_tags[TAG_PARENT] = outer.run_id
             if parent_id:
                 all_tags[TAG_PARENT] = parent_id
             if note:
                 all_tags[TAG_NOTE] = check_tag(TAG_NOTE, note)
+            again = None if resume is not None else self._cut_off(name)
+            resume = resume or again
             run_id = resume.run_id if resume else new_run_id()
             if resume is not None:
-                experiment = self.store().get_experiment(resume.experiment_id).name
+                experiment = self._experiment_of(resume)
                 past = self.store().cells(run_id)
             event = RunStarted(
                 ts=time.time_ns() // 1_000_000,
@@ -131,7 +135,7 @@ class Session:
             if resume is not None:
                 run.continues = True
                 steps = {key: metric.step for key, metric in resume.metrics.items()}
-                run.continue_from(steps, resume.params, past)
+                run.continue_from({} if again else steps, resume.params, past)
             self.runs.append(run)  # before it can be seen: an interrupt must not leave a run that nobody knows
             shipper.add(journal)
         if self.cell is not None:
@@ -141,6 +145,20 @@ class Session:
         run.log_params({**noted, **given})
         self.companions.run_started(run, shipper.target)
         return run
+
+    def _experiment_of(self, run: Run) -> str | None:
+        """Return the name of a run's experiment; None where this process may not know it: the run is in it all the same."""
+        try:
+            return self.store().get_experiment(run.experiment_id).name
+        except PermissionDenied:
+            return None
+
+    def _cut_off(self, name: str | None) -> Run | None:
+        """Return the run that this start would have made before the interruption, if it had made one."""
+        found = next((run for run in self.cut_off if name is None or run.name == name), None)
+        if found is not None:
+            self.cut_off.remove(found)
+        return found
 
     def _default_experiment(self, outer: ActiveRun | None) -> str:
         return outer.experiment if outer is not None else self.experiment or config.experiment_name() or DEFAULT_EXPERIMENT

@@ -16,15 +16,16 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from tests.forges.bitbucket_records import SCOPES, Account, Comment, Pipeline, PullRequest, refused, rendered
+from tests.forges.bitbucket_runners import WORKSPACE_UUID, BitbucketRunners
 from tests.forges.contract import contract
 from tests.forges.git_http import serve
 from tests.forges.git_repository import GitRepository
 from tests.forges.merging import CannotMerge, merge, rebase
 from tests.forges.multipart import uploaded
-from tests.forges.server import LoopbackForge, Reply, Request, route
+from tests.forges.server import Reply, Request, route
 
 
-class LoopbackBitbucket(LoopbackForge):
+class LoopbackBitbucket(BitbucketRunners):
     """Answers for the repository `full_name`; every other one is not there."""
 
     contract: ClassVar[Any] = contract("bitbucket")
@@ -68,7 +69,8 @@ class LoopbackBitbucket(LoopbackForge):
             if self.me.email is None:
                 raise refused("Token is invalid or not supported for this endpoint.", 403)
             return
-        if f"{request.params['workspace']}/{request.params['repo']}" != self.full_name:
+        wanted = f"{request.params['workspace']}/{request.params['repo']}" if "repo" in request.params else request.params["workspace"]
+        if wanted not in (self.full_name, self.full_name.split("/")[0]):
             raise refused("You may not have access to this repository or it no longer exists in this workspace.", 404)
         reading, writing = next(
             (read, write) for part, read, write in SCOPES if part in request.template.replace("/commit/{commit}/pullrequests", "")
@@ -99,7 +101,9 @@ class LoopbackBitbucket(LoopbackForge):
         return {"html": {"href": f"{self.origin}/{self.full_name}{path}"}}
 
     def other(self, request: Request) -> Reply:
-        """Speak git, and show a download to whoever is signed in, as the web site does."""
+        """Speak git and with runners, and show a download to whoever is signed in, as the web site does."""
+        if (step := self.take_step(request)) is not None:
+            return step
         writers = {token: any("repository" in one and "write" in one for one in who.scopes) for token, who in self.accounts.items()}
         answer = serve(self.git, request, f"/{self.full_name}.git", writers)
         if answer is not None:
@@ -120,6 +124,7 @@ class LoopbackBitbucket(LoopbackForge):
             "type": "repository",
             "full_name": self.full_name,
             "uuid": "{1}",
+            "workspace": {"type": "workspace", "uuid": WORKSPACE_UUID, "slug": self.full_name.split("/")[0]},
             "is_private": True,
             "mainbranch": main,
             "links": self.html_url(""),
@@ -390,7 +395,12 @@ class LoopbackBitbucket(LoopbackForge):
         return made
 
     def shown_pipeline(self, one: Pipeline) -> dict[str, Any]:
-        return {"type": "pipeline", "uuid": one.uuid, "build_number": one.number, "target": one.target, "state": {"name": one.state}}
+        state = {"name": one.state, **({"result": {"name": one.result}} if one.result else {})}
+        return {"type": "pipeline", "uuid": one.uuid, "build_number": one.number, "target": one.target, "state": state}
+
+    @route("GET", "/repositories/{workspace}/{repo}/pipelines")
+    def list_pipelines(self, request: Request) -> Reply:
+        return self.paged(request, [self.shown_pipeline(one) for one in reversed(self.pipelines.values())])
 
     @route("POST", "/repositories/{workspace}/{repo}/pipelines")
     def start_pipeline(self, request: Request) -> Reply:

@@ -12,6 +12,8 @@ from tests.forges.server import Reply
 
 # The scope of an API token, and of an access token or app password, that a request needs: part of the path, reading, writing.
 SCOPES = [
+    ("/pipelines-config/runners", ("read:runner:bitbucket", "runner"), ("write:runner:bitbucket", "runner:write")),
+    ("/workspaces", ("read:workspace:bitbucket", "account"), ("admin:workspace:bitbucket", "account:write")),
     ("/pullrequests", ("read:pullrequest:bitbucket", "pullrequest"), ("write:pullrequest:bitbucket", "pullrequest:write")),
     ("/pipelines", ("read:pipeline:bitbucket", "pipeline"), ("write:pipeline:bitbucket", "pipeline:write")),
     ("/issues", ("read:issue:bitbucket", "issue"), ("write:issue:bitbucket", "issue:write")),
@@ -68,6 +70,7 @@ class Pipeline:
     state: str = "IN_PROGRESS"
     polls_until_stopped: int = 0
     stopping: bool = False
+    result: str = ""
 
 
 def refused(message: str, status: int, **detail: Any) -> Reply:

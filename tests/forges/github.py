@@ -22,13 +22,14 @@ from tests.forges.git_repository import GitRepository
 from tests.forges.github_apps import Apps
 from tests.forges.github_git import REPO
 from tests.forges.github_pulls import Pulls
+from tests.forges.github_runners import Agent, Job, Runners
 from tests.forges.github_state import Account, Pull, invalid, message, not_found, now, paged, user
 from tests.forges.server import Reply, Request, route
 
 MAX_COMMENT = 65_536
 
 
-class LoopbackGitHub(Pulls, Apps):
+class LoopbackGitHub(Runners, Pulls, Apps):
     """One repository `acme/churn` with a branch `main`, on a server of its own with the API below `/api/v3`."""
 
     def __init__(self, folder: Path, *, repository: str = "acme/churn", prefix: str = "/api/v3", empty: bool = False) -> None:
@@ -44,6 +45,9 @@ class LoopbackGitHub(Pulls, Apps):
         self.checks: dict[int, dict[str, Any]] = {}
         self.annotations: dict[int, list[dict[str, Any]]] = {}
         self.runs: dict[int, dict[str, Any]] = {}
+        self.agents: dict[int, Agent] = {}
+        self.jobs: dict[int, Job] = {}
+        self.downloads: list[dict[str, Any]] = []
         self.polls_until_cancelled = 1
         self.allows_auto_merge = True
         self.actions_may_open_pulls = True
@@ -332,4 +336,5 @@ class LoopbackGitHub(Pulls, Apps):
         if run["status"] != "completed":
             return message("This workflow is already running", 403)
         run.update(status="queued", conclusion=None, run_attempt=run["run_attempt"] + 1)
+        self.requeue(run["id"])
         return Reply({}, 201)

@@ -12,8 +12,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.forges.gitlab_project import GitLabProject
 from tests.forges.gitlab_records import PROJECT_ID, MergeRequest, Note, Pipeline
+from tests.forges.gitlab_runners import GitLabRunners
 from tests.forges.merging import CannotMerge, has_conflicts, merge, rebase
 from tests.forges.server import Reply, Request, route
 
@@ -22,7 +22,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class LoopbackGitLab(GitLabProject):
+class LoopbackGitLab(GitLabRunners):
     """Answers for the project `path`; every other one is not there."""
 
     # Merge requests

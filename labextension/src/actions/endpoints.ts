@@ -5,10 +5,10 @@ import {
   showDialog
 } from '@jupyterlab/apputils';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
-import { Widget } from '@lumino/widgets';
 import { CommandIds } from '../commandids';
 import type { RunActions } from '../commands';
 import type { Endpoints } from '../model/endpoints';
+import { showLog } from './logdialog';
 
 const LOG_LINES = 200;
 const DESCRIBED = {
@@ -96,16 +96,7 @@ export function addEndpointCommands(
     trans.__('Could not read the logs.'),
     async name => {
       const lines = await api.logs(name, LOG_LINES);
-      const body = new Widget({ node: document.createElement('pre') });
-      body.addClass('mlops-nb-endpoint-logs');
-      body.node.tabIndex = 0;
-      body.node.textContent =
-        lines.join('\n') || trans.__('Nothing has been printed.');
-      await showDialog({
-        title: trans.__('Logs of %1', name),
-        body,
-        buttons: [Dialog.okButton({ label: trans.__('Close') })]
-      });
+      await showLog(name, lines.join('\n'), trans);
     }
   );
   add(

@@ -2,6 +2,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { ICell, IRun } from '../api';
 import type { StoreModel } from '../model';
 import type { Endpoints } from '../model/endpoints';
+import type { Runners } from '../model/runners';
 import type { Choices } from '../settings';
 import type { SidebarState } from './viewstate';
 
@@ -9,6 +10,7 @@ import type { SidebarState } from './viewstate';
 export interface ISidebarContext {
   model: StoreModel;
   endpoints: Endpoints;
+  runners: Runners;
   choices: Choices;
   state: SidebarState;
   /** Run one of our commands. */

@@ -156,7 +156,7 @@ function trafficText(endpoint: IEndpoint, trans: TranslationBundle): string {
 }
 
 /** Minutes are enough, until there is less than one. */
-function leftText(ms: number): string {
+export function leftText(ms: number): string {
   const minutes = Math.floor(ms / 60_000);
   if (minutes < 1) {
     return formatDuration(ms);

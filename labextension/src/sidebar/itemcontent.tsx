@@ -11,10 +11,12 @@ import { formatCount, mainMetric } from '../format';
 import { gradeText, gradeTitle } from '../grade';
 import type { IRegisteredModel } from '../api';
 import { isLive } from '../model';
+import { costOfAll } from '../model/runners';
 import type { ISidebarContext } from './context';
 import type { IGroupItem, IRunItem, Item } from './items';
 import { EndpointRow } from './endpointrow';
 import { RunRow } from './row';
+import { dollars, RunnerRow } from './runnerrow';
 
 const MINUTE = 60_000;
 
@@ -29,7 +31,7 @@ export function ItemContent(props: {
   const trans = useTrans();
   switch (item.kind) {
     case 'group':
-      return <GroupRow item={item} />;
+      return <GroupRow item={item} now={props.now} />;
     case 'run':
       return <RunItem {...props} item={item} />;
     case 'endpoint':
@@ -39,6 +41,16 @@ export function ItemContent(props: {
           now={props.now}
           stop={endpoint => {
             context.execute(CommandIds.stopEndpoint, { endpoint });
+          }}
+        />
+      );
+    case 'runner':
+      return (
+        <RunnerRow
+          runner={item.runner}
+          now={props.now}
+          stop={runner => {
+            context.execute(CommandIds.stopRunner, { runner });
           }}
         />
       );
@@ -147,7 +159,7 @@ function placeText(
     : trans.__('cell [%1]', cell.execution_count);
 }
 
-function GroupRow(props: { item: IGroupItem }): React.JSX.Element {
+function GroupRow(props: { item: IGroupItem; now: number }): React.JSX.Element {
   const { item } = props;
   const trans = useTrans();
   const Caret = item.isOpen ? caretDownIcon : caretRightIcon;
@@ -167,6 +179,14 @@ function GroupRow(props: { item: IGroupItem }): React.JSX.Element {
           data-grade={item.grade.hygiene}
         >
           {gradeText(item.grade, trans)}
+        </span>
+      )}
+      {item.runners && (
+        <span
+          className="mlops-nb-runner-cost"
+          title={trans.__('What they have cost so far, by the list price')}
+        >
+          {dollars(costOfAll(item.runners, props.now))}
         </span>
       )}
       {item.count !== null && (
@@ -210,6 +230,8 @@ function sectionTitle(item: IGroupItem, trans: TranslationBundle): string {
       return trans.__('This notebook');
     case 'models':
       return trans.__('Models');
+    case 'runners':
+      return trans.__('Runners');
     case 'project':
       return trans.__('Project');
   }

@@ -1,6 +1,7 @@
 import type { IRegisteredModel, IRun } from '../api';
 import type { IEndpoint } from '../endpointapi';
 import { gradeOf, type IGrade } from '../grade';
+import type { IRunner } from '../runnerapi';
 import { isLive, type RunList, type StoreModel } from '../model';
 import type { IChoices, SectionName } from '../settings';
 import { type INotebookRun, judge } from './notebookruns';
@@ -13,6 +14,8 @@ export interface IGroupItem {
   name: string | null;
   count: number | null;
   grade: IGrade | null;
+  /** Of the section of runners: what they are. */
+  runners: readonly IRunner[] | null;
   isOpen: boolean;
 }
 
@@ -35,6 +38,7 @@ export type Item =
   | IGroupItem
   | IRunItem
   | { kind: 'endpoint'; key: string; endpoint: IEndpoint }
+  | { kind: 'runner'; key: string; runner: IRunner }
   | { kind: 'model'; key: string; model: IRegisteredModel }
   | { kind: 'rest'; key: string; count: number; isOpen: boolean }
   | { kind: 'more'; key: string; list: RunList }
@@ -65,7 +69,8 @@ export function buildItems(
   model: ItemSource,
   choices: IChoices,
   isOpen: (key: string, atFirst: boolean) => boolean,
-  endpoints: readonly IEndpoint[] = []
+  endpoints: readonly IEndpoint[] = [],
+  runners: readonly IRunner[] = []
 ): Item[] {
   const items: Item[] = [];
   const has = (section: SectionName) => choices.sections.includes(section);
@@ -77,7 +82,7 @@ export function buildItems(
     atFirst = true
   ): boolean => {
     const open = isOpen(key, atFirst);
-    const none = { name: null, count: null, grade: null };
+    const none = { name: null, count: null, grade: null, runners: null };
     items.push({ kind: 'group', key, ...none, ...fields, isOpen: open });
     return open;
   };
@@ -97,6 +102,13 @@ export function buildItems(
     }
     if (has('notebook')) {
       pushNotebook(model, choices, isListed, isOpen, group, items);
+    }
+    if (has('runners') && runners.length > 0) {
+      if (group('runners', { count: runners.length, runners })) {
+        for (const runner of runners) {
+          items.push({ kind: 'runner', key: `runners/${runner.id}`, runner });
+        }
+      }
     }
     const { models } = model.registry;
     if (has('models') && models.length > 0) {

@@ -10,13 +10,16 @@ import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { addCompareCommands } from '../actions/compare';
 import { addEndpointCommands, ENDPOINT_MENU } from '../actions/endpoints';
+import { addRunnerCommands, RUNNER_MENU } from '../actions/runners';
 import { addNotebookCommands } from '../actions/notebooks';
 import { addStopCommand } from '../actions/stop';
 import { CommandIds } from '../commandids';
 import { RunActions } from '../commands';
 import { ENDPOINTS_CHANGED, EndpointApi } from '../endpointapi';
+import { RunnerApi, RUNNERS_CHANGED } from '../runnerapi';
 import { experimentsIcon } from '../icons';
 import { Endpoints } from '../model/endpoints';
+import { Runners } from '../model/runners';
 import { Requester } from '../request';
 import { IMlopsChoices, IMlopsModel, IMlopsSidebar } from '../tokens';
 import type { ISidebarContext } from './context';
@@ -80,7 +83,13 @@ export const sidebarPlugin: JupyterFrontEndPlugin<IMlopsSidebar> = {
     const endpoints = new Endpoints(
       new EndpointApi(new Requester(serviceManager.serverSettings))
     );
+    const runners = new Runners(
+      new RunnerApi(new Requester(serviceManager.serverSettings))
+    );
     serviceManager.events.stream.connect((_, event) => {
+      if (event.schema_id === RUNNERS_CHANGED) {
+        runners.hint();
+      }
       if (event.schema_id === ENDPOINTS_CHANGED) {
         endpoints.hint();
       }
@@ -88,6 +97,7 @@ export const sidebarPlugin: JupyterFrontEndPlugin<IMlopsSidebar> = {
     const context: ISidebarContext = {
       model,
       endpoints,
+      runners,
       choices,
       state,
       execute: (command, args) => {
@@ -133,6 +143,7 @@ export const sidebarPlugin: JupyterFrontEndPlugin<IMlopsSidebar> = {
     addStopCommand(actions);
     addNotebookCommands(actions, notebooks);
     addEndpointCommands(actions, endpoints);
+    addRunnerCommands(actions, runners);
     addPanelCommands(actions, sidebar, labShell, palette);
     addMenu(app);
     return sidebar;
@@ -190,6 +201,10 @@ function addPanelCommands(
 function addMenu(app: JupyterFrontEnd): void {
   ENDPOINT_MENU.forEach((command, rank) => {
     const selector = '.mlops-nb-Sidebar [data-endpoint]';
+    app.contextMenu.addItem({ command, selector, rank });
+  });
+  RUNNER_MENU.forEach((command, rank) => {
+    const selector = '.mlops-nb-Sidebar [data-runner]';
     app.contextMenu.addItem({ command, selector, rank });
   });
   const selector = '.mlops-nb-Sidebar [data-run-id]';

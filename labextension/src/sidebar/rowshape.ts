@@ -4,6 +4,7 @@ const HEIGHTS = {
   group: 30,
   run: 44,
   endpoint: 44,
+  runner: 44,
   model: 30,
   rest: 26,
   more: 30
@@ -34,6 +35,11 @@ export function runIdOf(item: Item | undefined): string | null {
 /** The endpoint of a row, or `null`. */
 export function endpointOf(item: Item | undefined): string | null {
   return item?.kind === 'endpoint' ? item.endpoint.name : null;
+}
+
+/** The id of the runner of a row, or `null`. */
+export function runnerOf(item: Item | undefined): string | null {
+  return item?.kind === 'runner' ? item.runner.id : null;
 }
 
 /** How deep a row stands in the tree, from 1. */

@@ -40,6 +40,7 @@ export class Sidebar extends ReactWidget {
     model.selection.changed.connect(this._touch, this);
     choices.changed.connect(this._touch, this);
     _context.endpoints.changed.connect(this._touch, this);
+    _context.runners.changed.connect(this._touch, this);
   }
 
   /** Put the keyboard into the rows; until there are any, into the panel. */
@@ -64,6 +65,7 @@ export class Sidebar extends ReactWidget {
       model.selection.changed.disconnect(this._touch, this);
       choices.changed.disconnect(this._touch, this);
       this._context.endpoints.changed.disconnect(this._touch, this);
+      this._context.runners.changed.disconnect(this._touch, this);
       super.dispose();
     }
   }
@@ -111,9 +113,10 @@ export class Sidebar extends ReactWidget {
   }
 
   private _show(): void {
-    const { endpoints, model, state } = this._context;
+    const { endpoints, model, runners, state } = this._context;
     state.isVisible = true;
     endpoints.isSeen = true;
+    runners.isSeen = true;
     this._viewer ??= model.viewers.add(new Viewer());
     this._readModels();
   }
@@ -121,6 +124,7 @@ export class Sidebar extends ReactWidget {
   private _hide(): void {
     this._context.state.isVisible = false;
     this._context.endpoints.isSeen = false;
+    this._context.runners.isSeen = false;
     this._viewer?.dispose();
     this._viewer = null;
   }

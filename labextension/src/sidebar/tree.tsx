@@ -13,7 +13,8 @@ import {
   isFixed,
   isGroup,
   levelOf,
-  runIdOf
+  runIdOf,
+  runnerOf
 } from './rowshape';
 
 /** Rows from the end at which the next page is asked for. */
@@ -114,6 +115,9 @@ export function RunTree(props: {
           endpoint: item.endpoint.name
         });
         break;
+      case 'runner':
+        context.execute(CommandIds.runnerLog, { runner: item.runner.id });
+        break;
       case 'model':
         context.execute(CommandIds.openModel, { name: item.model.name });
         break;
@@ -181,7 +185,10 @@ export function RunTree(props: {
       case 'command': {
         const runId = runIdOf(item);
         const endpoint = endpointOf(item);
-        if (endpoint !== null && to.command === CommandIds.stopRun) {
+        const runner = runnerOf(item);
+        if (runner !== null && to.command === CommandIds.stopRun) {
+          context.execute(CommandIds.stopRunner, { runner });
+        } else if (endpoint !== null && to.command === CommandIds.stopRun) {
           context.execute(CommandIds.stopEndpoint, { endpoint });
         } else if (runId !== null) {
           // With several selected, a key means all of them.
@@ -261,6 +268,7 @@ export function RunTree(props: {
               data-key={item.key}
               data-run-id={runId ?? undefined}
               data-endpoint={endpointOf(item) ?? undefined}
+              data-runner={runnerOf(item) ?? undefined}
               data-level={levelOf(item)}
               onFocus={() => {
                 state.activeKey = item.key;

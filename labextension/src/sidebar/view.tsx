@@ -65,7 +65,10 @@ function Body(props: { context: ISidebarContext }): React.JSX.Element {
   const retry = () => {
     void model.refresh();
   };
-  const now = useNow(model.running.ids.length > 0, state.isVisible);
+  const now = useNow(
+    model.running.ids.length > 0 || context.runners.list.length > 0,
+    state.isVisible
+  );
   if (model.isServerMissing) {
     return (
       <div className="mlops-nb-state" role="alert">
@@ -96,6 +99,7 @@ function Body(props: { context: ISidebarContext }): React.JSX.Element {
     model.experiments.every(experiment => experiment.run_count === 0) &&
     model.running.ids.length === 0 &&
     context.endpoints.list.length === 0 &&
+    context.runners.list.length === 0 &&
     !model.project.isFiltered;
   return (
     <>
@@ -148,7 +152,8 @@ function Tree(props: {
     model,
     choices.current,
     state.isOpen,
-    context.endpoints.list
+    context.endpoints.list,
+    context.runners.list
   );
   return <RunTree items={items} context={context} now={now} />;
 }

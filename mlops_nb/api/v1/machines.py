@@ -50,7 +50,7 @@ def heartbeat(context: Context, request: HeartbeatRequest) -> OrdersAnswer:
     """Note a machine's sign of life, renew its lease, and return what its agent shall do."""
     orders = context.store.runners.heartbeat(request.runner_id, request.beat)
     if request.beat.leaving and context.project.runner_host is not None:
-        context.project.runner_host.wake()
+        context.project.runner_host.left(request.runner_id)
     return OrdersAnswer(orders=orders)
 
 
@@ -66,19 +66,19 @@ def claim_job(context: Context, request: ClaimRequest) -> ClaimAnswer:
     return ClaimAnswer(job=context.store.runners.claim_job(request.runner_id, claim=request.claim))
 
 
-@operation("machines.registration", "POST", f"{_PATH}/registration", permission=Permission.WRITE, files=True, agent=AgentScope.RUNNER)
+@operation("machines.registration", "POST", f"{_PATH}/registration", permission=Permission.WRITE, slow=True, agent=AgentScope.RUNNER)
 def next_registration(context: Context, request: MachineAct) -> SecretAnswer:
     """Register a runner at its forge anew, for the next job, and return what its agent starts with."""
     return SecretAnswer(secret=context.runner_host.registration(request.runner_id))
 
 
-@operation("machines.unregister", "POST", f"{_PATH}/unregister", permission=Permission.WRITE, files=True, agent=AgentScope.RUNNER)
+@operation("machines.unregister", "POST", f"{_PATH}/unregister", permission=Permission.WRITE, slow=True, agent=AgentScope.RUNNER)
 def unregister(context: Context, request: MachineAct) -> RemovedAnswer:
     """Remove a runner's registrations at its forge."""
     return RemovedAnswer(removed=context.runner_host.unregister(request.runner_id))
 
 
-@operation("machines.interrupted", "POST", f"{_PATH}/interrupted", permission=Permission.WRITE, files=True, agent=AgentScope.RUNNER)
+@operation("machines.interrupted", "POST", f"{_PATH}/interrupted", permission=Permission.WRITE, slow=True, agent=AgentScope.RUNNER)
 def interrupted(context: Context, request: InterruptedRequest) -> InterruptedAnswer:
     """Have the forge do the job again, once, that is cut off on a machine."""
     job = None if request.job is None else msgspec.structs.asdict(request.job)

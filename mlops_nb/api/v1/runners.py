@@ -13,6 +13,7 @@ from mlops_nb.core.runner_wire import (
     DoctorRequest,
     DownRequest,
     ExtendRequest,
+    LaunchRequest,
     PlanAnswer,
     PlanRequest,
     ReapAnswer,
@@ -23,38 +24,38 @@ from mlops_nb.core.runner_wire import (
 _PATH = "/api/v1/runners"
 
 
-@operation("runners.plan", "POST", f"{_PATH}/-/plan", permission=Permission.WRITE, files=True)
+@operation("runners.plan", "POST", f"{_PATH}/-/plan", permission=Permission.WRITE, slow=True)
 def plan_runner(context: Context, request: PlanRequest) -> PlanAnswer:
     """Return what a launch would try and cost; nothing is created."""
     plan = context.runner_host.plan(request.request)
     return PlanAnswer(offers=plan.offers, seconds=plan.seconds, hard_stop=plan.hard_stop, most=plan.most)
 
 
-@operation("runners.launch", "POST", f"{_PATH}/-/launch", permission=Permission.WRITE, files=True)
-def launch_runner(context: Context, request: PlanRequest) -> RunnerAnswer:
+@operation("runners.launch", "POST", f"{_PATH}/-/launch", permission=Permission.WRITE, slow=True)
+def launch_runner(context: Context, request: LaunchRequest) -> RunnerAnswer:
     """Write a runner down as requested, and launch it in the background."""
-    return RunnerAnswer(runner=context.runner_host.launch(request.request, user=context.user))
+    return RunnerAnswer(runner=context.runner_host.launch(request.request, user=context.user, ssh_public_key=request.ssh_public_key))
 
 
-@operation("runners.stop", "POST", f"{_PATH}/{{runner}}/stop", permission=Permission.WRITE, files=True)
+@operation("runners.stop", "POST", f"{_PATH}/{{runner}}/stop", permission=Permission.WRITE, slow=True)
 def stop_runner(context: Context, request: ActRequest) -> RunnerAnswer:
     """Let a runner take no more work and end after its present job."""
     return RunnerAnswer(runner=context.runner_host.stop(request.runner))
 
 
-@operation("runners.down", "POST", f"{_PATH}/{{runner}}/down", permission=Permission.WRITE, files=True)
+@operation("runners.down", "POST", f"{_PATH}/{{runner}}/down", permission=Permission.WRITE, slow=True)
 def down_runner(context: Context, request: DownRequest) -> RunnerAnswer:
     """End a runner now, whatever it does; the answer comes when that is written down, and the server goes on until nothing is left."""
     return RunnerAnswer(runner=context.runner_host.down(request.runner, request.reason))
 
 
-@operation("runners.extend", "POST", f"{_PATH}/{{runner}}/extend", permission=Permission.WRITE, files=True)
+@operation("runners.extend", "POST", f"{_PATH}/{{runner}}/extend", permission=Permission.WRITE, slow=True)
 def extend_runner(context: Context, request: ExtendRequest) -> RunnerAnswer:
     """Move the latest end of a runner."""
     return RunnerAnswer(runner=context.runner_host.extend(request.runner, request.seconds, request.max_cost))
 
 
-@operation("runners.reap", "POST", f"{_PATH}/-/reap", permission=Permission.WRITE, files=True)
+@operation("runners.reap", "POST", f"{_PATH}/-/reap", permission=Permission.WRITE, slow=True)
 def reap_runners(context: Context, request: ReapRequest) -> ReapAnswer:
     """Destroy what carries this installation's tag and ought to be gone, and say what could not be seen."""
     done = context.runner_host.reap(request.clouds, request.regions, request.repositories, dry_run=request.dry_run)
@@ -70,7 +71,7 @@ def reap_runners(context: Context, request: ReapRequest) -> ReapAnswer:
     )
 
 
-@operation("runners.doctor", "POST", f"{_PATH}/-/doctor", permission=Permission.WRITE, files=True)
+@operation("runners.doctor", "POST", f"{_PATH}/-/doctor", permission=Permission.WRITE, slow=True)
 def doctor(context: Context, request: DoctorRequest) -> DoctorAnswer:
     """Check credentials, permissions and limits of clouds, and whether they agree with the ledger."""
     found = context.runner_host.doctor(request.clouds, request.repositories)

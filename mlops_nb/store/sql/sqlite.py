@@ -238,7 +238,9 @@ def sync_file(path: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StoreUnreachable(f"{path} cannot be synced: {error.strerror}.", hint="Look at the disk: dmesg, and the mount's state.") from error
+        raise StoreUnreachable(
+            f"{path} cannot be synced: {error.strerror}.", hint="Look at the disk: dmesg, and the mount's state."
+        ) from error
 
 
 def _case_sensitive(connection: Any, _record: Any) -> None:

@@ -1,7 +1,9 @@
 """Cut GitHub's published REST description down to the operations that the loopback GitHub has.
 
 npm pack @octokit/openapi@23.0.2 && tar xzf octokit-openapi-23.0.2.tgz
-python trim_github.py package/generated/api.github.com.json > github.json
+python trim_github.py package/generated/api.github.com.json package/generated/ghec.json > github.json
+
+The second has the operations of enterprises, which the first leaves out.
 """
 
 from __future__ import annotations
@@ -55,6 +57,14 @@ OPERATIONS = {
     f"{REPO}/pulls/{{pull_number}}/merge": "put",
     f"{REPO}/statuses/{{sha}}": "post",
 }
+for place in ("/orgs/{org}", "/enterprises/{enterprise}"):
+    OPERATIONS |= {
+        f"{place}/actions/runners": "get",
+        f"{place}/actions/runners/downloads": "get",
+        f"{place}/actions/runners/generate-jitconfig": "post",
+        f"{place}/actions/runners/{{runner_id}}": "get delete",
+    }
+OPERATIONS["/orgs/{org}/installation"] = "get"
 TALK = {"description", "summary", "examples", "example", "externalDocs", "tags", "x-github", "x-octokit", "title", "operationId"}
 
 
@@ -99,4 +109,8 @@ def trim(whole: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(trim(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), sys.stdout, separators=(",", ":"))
+    first, second = (json.loads(Path(one).read_text(encoding="utf-8")) for one in sys.argv[1:])
+    first["paths"] = second["paths"] | first["paths"]
+    for kind in second["components"]:
+        first["components"][kind] = second["components"][kind] | first["components"].get(kind, {})
+    json.dump(trim(first), sys.stdout, separators=(",", ":"))

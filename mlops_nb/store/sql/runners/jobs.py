@@ -15,7 +15,7 @@ from mlops_nb.errors import AlreadyExists, Conflict, IllegalTransition, InvalidI
 from mlops_nb.store.sql.runners import rows
 from mlops_nb.store.sql.schema import runner_jobs
 
-MAX_RESULTS = 1000
+MAX_RESULTS = 100_000
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _PREFIX = re.compile(r"[0-9a-f]{6,31}", re.ASCII)

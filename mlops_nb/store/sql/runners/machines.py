@@ -101,7 +101,8 @@ def heartbeat(c: sa.Connection, runner_id: str, beat: Heartbeat, now: float) -> 
     changed: dict[str, Any] = {"last_seen": now, "lease_expires": now + lease, "updated": now, "state": state}
     changed["jobs"] = max(runner.jobs, beat.jobs)
     changed["job"] = beat.job[:500] if beat.state != "idle" else ""
-    changed["idle_since"] = now - max(0.0, beat.idle) if state is _S.IDLE else None
+    waits = state is _S.IDLE or (state is _S.DRAINING and not beat.job)
+    changed["idle_since"] = now - max(0.0, beat.idle) if waits else None
     events: list[RunnerEvent] = []
     if state is not runner.state:
         text = {_S.IDLE: "It waits for work.", _S.BUSY: f"It works on {beat.job or 'a job'}."[:600]}.get(state, "")

@@ -16,7 +16,7 @@ from mlops_nb.store.sql.upsert import insert
 
 SHOWN_SECONDS = 86_400.0
 """How long a runner that has ended is listed without being asked for."""
-MAX_RESULTS = 1000
+MAX_RESULTS = 100_000
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _PREFIX = re.compile(r"[0-9a-f]{6,31}", re.ASCII)

@@ -1,0 +1,123 @@
+"""The clouds and forges that runners use here, opened when they are needed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+from mlops_nb.clouds.base import Cloud
+from mlops_nb.core.runners import CloudName, MachineWish, Offer
+from mlops_nb.errors import MissingDependencyError, MlopsError
+from mlops_nb.runners.estimating import Estimate
+
+if TYPE_CHECKING:
+    from mlops_nb.core.runners import Runner
+    from mlops_nb.runners.agents.keeper import Keeper
+    from mlops_nb.runners.agents.registrar import ForgeRegistrar
+    from mlops_nb.runners.manager import Runners
+    from mlops_nb.runners.preparing import MachinePreparation
+    from mlops_nb.store.runners import RunnerLedger
+
+_CLOUDS: Mapping[CloudName, tuple[str, str, str]] = {
+    "aws": ("mlops_nb.clouds.aws.cloud", "AwsCloud", "aws"),
+    "gcp": ("mlops_nb.clouds.gcp.cloud", "GcpCloud", "gcp"),
+    "azure": ("mlops_nb.clouds.azure.cloud", "AzureCloud", "azure-machines"),
+    "kubernetes": ("mlops_nb.clouds.kubernetes.cloud", "KubernetesCloud", "kubernetes"),
+    "ssh": ("mlops_nb.clouds.ssh", "SshCloud", ""),
+    "local": ("mlops_nb.clouds.local", "LocalCloud", ""),
+}
+_CREDENTIALS: Mapping[CloudName, tuple[str, ...]] = {
+    "aws": ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_SHARED_CREDENTIALS_FILE"),
+    "gcp": ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS_DATA", "CML_GCP_ACCESS_TOKEN", "GOOGLE_CLOUD_PROJECT"),
+    "azure": ("AZURE_CLIENT_ID", "AZURE_SUBSCRIPTION_ID", "AZURE_TENANT_ID"),
+    "kubernetes": ("KUBERNETES_CONFIGURATION", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"),
+}
+
+
+def open_cloud(name: CloudName) -> Cloud:
+    """Return the account of a provider, by the credentials of this environment.
+
+    Raises:
+        MissingDependencyError: If its library is not installed.
+        CloudError: If there are no credentials.
+    """
+    module, attribute, extra = _CLOUDS[name]
+    try:
+        return cast("Callable[[], Cloud]", getattr(importlib.import_module(module), attribute))()
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("mlops_nb"):
+            raise
+        raise MissingDependencyError(error.name or name, extra=extra, purpose=f"A runner on {name}") from None
+
+
+def open_registrar(url: str) -> ForgeRegistrar:
+    """Return the registrations of the place at a forge that a URL names, by the token of this environment."""
+    from mlops_nb.runners.agents.registrar import registrar_of
+
+    return registrar_of(url)
+
+
+class OpenParts:
+    """The clouds and forges of this process's environment, for a server that hosts runners. See `hosting.Parts`.
+
+    Args:
+        server: Returns where machines find the server.
+    """
+
+    def __init__(self, server: Callable[[], str]) -> None:
+        self._server = server
+
+    def cloud(self, name: CloudName) -> Cloud:
+        return open_cloud(name)
+
+    def registrar(self, url: str) -> ForgeRegistrar:
+        return open_registrar(url)
+
+    def preparation(self, ledger: RunnerLedger, runner: Runner) -> MachinePreparation:
+        from mlops_nb.runners.preparing import MachinePreparation
+
+        return MachinePreparation(ledger, open_registrar, server=self._server())
+
+    def keeper(self, ledger: RunnerLedger, runner: Runner) -> Keeper:
+        from mlops_nb.runners.agents.keeper import OwnKeeper
+        from mlops_nb.runners.context import note_in
+
+        registrar = open_registrar(runner.request.agent.repository)
+        return OwnKeeper(registrar, lambda: ledger.get(runner.id), note_in(ledger, time.time, runner.id))
+
+
+def open_runners(
+    ledger: RunnerLedger, *, tell: Callable[[str], None] = lambda line: None, registrar: Callable[[str], ForgeRegistrar] = open_registrar
+) -> Runners:
+    """Return the runners of a ledger, with all clouds and forges."""
+    from mlops_nb.runners.manager import Runners
+
+    return Runners(ledger, open_cloud, registrar, tell=tell)
+
+
+def estimate_offers(wishes: Sequence[MachineWish], clouds: Sequence[CloudName]) -> Estimate:
+    """Return what the clouds have for wishes; a cloud that cannot be asked is named, and hides nothing of the others."""
+    offers: list[Offer] = []
+    unseen: dict[str, str] = {}
+    for name in clouds:
+        try:
+            cloud = open_cloud(name)
+            offers += [offer for wish in wishes for offer in cloud.offers(wish)]
+        except MlopsError as error:
+            unseen[name] = str(error)
+    return Estimate(offers=sorted(offers, key=lambda offer: (offer.hourly is None, offer.hourly or 0.0)), unseen=unseen)
+
+
+def clouds_set_up(environment: Mapping[str, str] | None = None) -> list[CloudName]:
+    """Return the clouds for which the environment, or the user's own files, seem to have credentials."""
+    environment = os.environ if environment is None else environment
+    home = environment.get("HOME", "")
+    files: Mapping[CloudName, str] = {"aws": ".aws/credentials", "gcp": ".config/gcloud/application_default_credentials.json"}
+    return [
+        name
+        for name, variables in _CREDENTIALS.items()
+        if any(environment.get(variable) for variable in variables) or (name in files and home and os.path.isfile(f"{home}/{files[name]}"))  # noqa: PTH113
+    ]
