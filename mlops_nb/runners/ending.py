@@ -13,6 +13,8 @@ from mlops_nb.runners.context import Context
 
 DESTROY_SECONDS = 300.0
 """How long clouds are asked whether something is gone at last."""
+UNREGISTER_SECONDS = 60.0
+"""How long a forge is asked to let go of an agent that it believes at work; it notices some minutes after the machine has gone."""
 ASK_SECONDS = 3.0
 MOST_FAILURES = 3
 """How often a cloud that does not answer is asked again; after that it is the reaper's."""
@@ -90,7 +92,7 @@ def close(ctx: Context, runner_id: str) -> Runner:
 def fail(ctx: Context, runner: Runner, left: Sequence[Resource], why: MlopsError | None) -> NotRemoved:
     """Note that something of a runner is still there, and return the error that says so."""
     what = ", ".join(sorted({f"{item.kind} {item.id}".strip() for item in left}))
-    text = f"{runner.name}: could not remove {what}" + (f": {why.message}" if why else f" within {DESTROY_SECONDS:g} s") + "."
+    text = f"{runner.name}: could not remove {what}" + (f": {why.message}" if why else ", it takes its time") + "."
 
     def decide(now: Runner) -> Runner:
         known = {(item.kind, item.region, item.id) for item in now.resources} == {(item.kind, item.region, item.id) for item in left}
@@ -113,8 +115,12 @@ def remove(
     machines = [item for item in resources if item.kind != "registration"]
     registrations, _ = _unregister(ctx, registrations)
     left, failure = _destroy(ctx, cloud, machines, seconds)
-    registrations, refusal = _unregister(ctx, registrations)
-    return (*left, *registrations), failure or refusal
+    deadline = ctx.clock.now() + min(seconds, UNREGISTER_SECONDS)
+    while True:
+        registrations, refusal = _unregister(ctx, registrations)
+        if not registrations or refusal is not None or ctx.clock.now() >= deadline:
+            return (*left, *registrations), failure or refusal
+        ctx.clock.wait(ASK_SECONDS)
 
 
 def _destroy(ctx: Context, name: CloudName, resources: Sequence[Resource], seconds: float) -> tuple[Sequence[Resource], MlopsError | None]:

@@ -80,6 +80,23 @@ def test_a_forge_that_keeps_a_busy_agent_keeps_not_its_machine(world: World) -> 
     assert world.registrations == [] and world.ledger.get("gpu").state is RunnerState.GONE
 
 
+def test_an_agent_that_its_forge_believes_at_work_is_asked_for_until_the_forge_has_noticed(world: World) -> None:
+    runner = world.launch()
+    world.forge.busy = {runner.id}
+    world.clock.plan(30, world.forge.busy.clear)
+    assert world.runners.down("gpu").state is RunnerState.GONE and world.registrations == []
+    later = world.launch("later")
+    world.forge.busy = {later.id}
+    with pytest.raises(NotRemoved, match="registration"):
+        world.runners.down("later")
+    assert world.cloud.things == {}
+    world.runners.tick()
+    assert world.get(later).state is RunnerState.DESTROYING
+    world.forge.busy.clear()
+    world.runners.tick()
+    assert world.get(later).state is RunnerState.GONE
+
+
 def test_stop_ends_an_idle_runner_now_and_lets_a_busy_one_finish_its_job(world: World) -> None:
     idle, busy = world.launch("idle"), world.launch("busy")
     world.beat(busy, job="train")
