@@ -61,6 +61,7 @@ class AwsWorld:
         lag: How often a machine is not seen yet by who looks for it, after it was made.
         ending: How often a machine that was ended is still seen as shutting down.
         quotas: Of the service quotas, by code.
+        prices: Of the price list, by type and region.
         expired: Ids of access keys that are no longer accepted.
     """
 
@@ -76,6 +77,7 @@ class AwsWorld:
         self.ending = 0
         self.quotas = dict(STANDARD_QUOTAS)
         self.expired: set[str] = set()
+        self.prices: dict[tuple[str, str], float] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._done: dict[tuple[str, str], tuple[frozenset[tuple[str, str]], tuple[int, str, bytes]]] = {}
         self._unseen: dict[str, int] = {}
@@ -264,6 +266,8 @@ class AwsWorld:
             return refusal(call, *refused)
         if call.service == "servicequotas":
             return self._quota(call)
+        if call.service == "pricing":
+            return self._price(call)
         token = (call.region, call.form.get("ClientToken", ""))
         asked = frozenset(item for item in call.form.items() if item[0] != "Version")
         if call.action == "RunInstances" and token in self._done:
@@ -339,6 +343,14 @@ class AwsWorld:
             )
         quota = {"ServiceCode": "ec2", "QuotaCode": code, "QuotaName": code, "Value": self.quotas[code]}
         return 200, "application/x-amz-json-1.1", json.dumps({"Quota": quota}).encode()
+
+    def _price(self, call: Call) -> tuple[int, str, bytes]:
+        asked = {each["Field"]: each["Value"] for each in json.loads(call.body or b"{}").get("Filters", ())}
+        price = self.prices.get((asked.get("instanceType", ""), asked.get("regionCode", "")))
+        dimension = {"X.JRTCKXETXF.6YS6EN2CT7": {"unit": "Hrs", "pricePerUnit": {"USD": f"{price:.10f}"}}} if price is not None else {}
+        product = {"serviceCode": "AmazonEC2", "terms": {"OnDemand": {"X.JRTCKXETXF": {"priceDimensions": dimension}}}}
+        products = [json.dumps(product)] if price is not None else []
+        return 200, "application/x-amz-json-1.1", json.dumps({"FormatVersion": "aws_v1", "PriceList": products}).encode()
 
     def _pass_on(self, environ: dict[str, Any], body: bytes) -> tuple[int, str, bytes]:
         got: list[Any] = []

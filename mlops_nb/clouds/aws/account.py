@@ -103,8 +103,8 @@ class Account:
                 raise self._translated(error, service, region, {}, service) from error
         return self._clients[service, region]
 
-    def call(self, service: str, region: str, operation: str, **params: Any) -> dict[str, Any]:
-        """Call an operation (`run_instances`) and return its answer.
+    def call(self, service: str, region: str, operation: str, *, once: bool = False, **params: Any) -> dict[str, Any]:
+        """Call an operation (`run_instances`) and return its answer; `once`: without a second try.
 
         Raises:
             CloudError: As the answer says; `CloudUnreachable` and `CloudThrottled` after all attempts.
@@ -120,7 +120,7 @@ class Account:
                 return answer
             except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, botocore.parsers.ResponseParserError) as error:
                 told = self._translated(error, operation, region, params, service)
-                if attempt >= self._attempts or not isinstance(told, CloudUnreachable | CloudThrottled):
+                if once or attempt >= self._attempts or not isinstance(told, CloudUnreachable | CloudThrottled):
                     raise told from error
             self.sleep(random.uniform(pause / 2, pause))
             pause = min(LONGEST_PAUSE, pause * 2)
@@ -128,13 +128,13 @@ class Account:
 
     def pages(self, service: str, region: str, operation: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Yield the members of a list from all its pages."""
-        token: str | None = None
         while True:
-            answer = self.call(service, region, operation, **params, **({"NextToken": token} if token else {}))
+            answer = self.call(service, region, operation, **params)
             yield from answer.get(key) or ()
             token = answer.get("NextToken")
             if not token:
                 return
+            params["NextToken"] = token
 
     def _translated(self, error: Exception, operation: str, region: str, params: Mapping[str, Any], service: str) -> CloudError:
         import botocore.exceptions as known
