@@ -25,7 +25,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -61,6 +61,7 @@ class AwsWorld:
         lag: How often a machine is not seen yet by who looks for it, after it was made.
         ending: How often a machine that was ended is still seen as shutting down.
         quotas: Of the service quotas, by code.
+        regions: That are enabled for the account.
         prices: Of the price list, by type and region.
         expired: Ids of access keys that are no longer accepted.
     """
@@ -77,6 +78,7 @@ class AwsWorld:
         self.ending = 0
         self.quotas = dict(STANDARD_QUOTAS)
         self.expired: set[str] = set()
+        self.regions = ["us-east-1", "us-west-1", "eu-west-1", "eu-north-1"]
         self.prices: dict[tuple[str, str], float] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._done: dict[tuple[str, str], tuple[frozenset[tuple[str, str]], tuple[int, str, bytes]]] = {}
@@ -170,6 +172,10 @@ class AwsWorld:
         before = set(self.snapshot())
         aws_state.add_foreign(count, regions, tags or {})
         return {key: thing for key, thing in self.snapshot().items() if key not in before}
+
+    def hide_machines(self, looks: int) -> None:
+        """Let all machines that are there be out of sight for so many looks."""
+        self._unseen.update({thing.id: looks for thing in self.things() if thing.kind == "machine"})
 
     def end(self, machine: str, region: str, *, reason: str = "Server.SpotInstanceTermination") -> None:
         """Let AWS, or the machine's own shutdown, end a machine."""
@@ -266,6 +272,9 @@ class AwsWorld:
             return refusal(call, *refused)
         if call.service == "servicequotas":
             return self._quota(call)
+        if call.action == "DescribeRegions" and call.form.get("DryRun") != "true":
+            regions = "".join(f"<item><regionName>{region}</regionName></item>" for region in self.regions)
+            return 200, "text/xml", f"<DescribeRegionsResponse><regionInfo>{regions}</regionInfo></DescribeRegionsResponse>".encode()
         if call.service == "pricing":
             return self._price(call)
         token = (call.region, call.form.get("ClientToken", ""))
@@ -364,10 +373,13 @@ class AwsWorld:
         return got[0], got[1].get("content-type", "text/xml"), content
 
 
+World = TypeVar("World", bound=AwsWorld)
+
+
 @contextmanager
-def open_world() -> Iterator[AwsWorld]:
+def open_world(kind: type[World] = AwsWorld) -> Iterator[World]:  # type: ignore[assignment]
     """Give an account with nothing in it but the default networks."""
-    world = AwsWorld()
+    world = kind()
     try:
         yield world
     finally:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import email.utils
 import functools
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mlops_nb.clouds.aws import errors
@@ -25,6 +26,14 @@ def _loader() -> Any:
     import botocore.loaders
 
     return botocore.loaders.create_loader()
+
+
+def _date(answer: Mapping[str, Any]) -> float | None:
+    said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return email.utils.parsedate_to_datetime(said).timestamp()
+    except (TypeError, ValueError):
+        return None
 
 
 class Account:
@@ -55,6 +64,8 @@ class Account:
         self.sleep = sleep
         self._clients: dict[tuple[str, str], Any] = {}
         self._made: Any = None
+        self.clock: float | None = None
+        """AWS's time of its last answer (s since 1970)."""
 
     @property
     def _session(self) -> Any:
@@ -117,6 +128,7 @@ class Account:
         for attempt in itertools.count(1):
             try:
                 answer: dict[str, Any] = method(**params)
+                self.clock = _date(answer) or self.clock
                 return answer
             except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, botocore.parsers.ResponseParserError) as error:
                 told = self._translated(error, operation, region, params, service)
@@ -135,6 +147,10 @@ class Account:
             if not token:
                 return
             params["NextToken"] = token
+
+    def known_regions(self) -> Sequence[str]:
+        """Return the regions that boto3 knows; there may be newer ones."""
+        return list(self._session.get_available_regions("ec2"))
 
     def _translated(self, error: Exception, operation: str, region: str, params: Mapping[str, Any], service: str) -> CloudError:
         import botocore.exceptions as known

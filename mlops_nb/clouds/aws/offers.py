@@ -14,6 +14,8 @@ from mlops_nb.core.runners import MachineWish, Offer
 from mlops_nb.errors import did_you_mean
 
 _ZONE = re.compile(r"(?P<region>(?:[a-z]+-)+\d+)(?P<letter>[a-z])")
+# For regions that are newer than the boto3 that is installed.
+_REGION = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx|cn)(-[a-z]+)+-\d+")
 _FEW = 5
 _MIB = 1024.0
 
@@ -25,6 +27,12 @@ def offers(account: Account, wish: MachineWish) -> list[Offer]:
         WishRefused: If nothing can fit.
     """
     region, zones = places(wish)
+    known_regions = account.known_regions()
+    if region not in known_regions and not _REGION.fullmatch(region):
+        hint = (
+            did_you_mean(region, [*known_regions, *sizes.REGIONS]) or f"There is {', '.join(sizes.REGIONS)}, and AWS's own names: us-east-2"
+        )
+        raise WishRefused(f"AWS has no region '{region[:60]}'.", hint=hint)
     native = _wished(wish)
     known = _described(account, region, native)
     fitting = [type for type in native if type in known and _fits(known[type], wish)]
