@@ -148,7 +148,7 @@ class Creation:
         try:
             self._arm.finish(
                 "Setting the time at which Azure ends the machine",
-                lambda: resources.begin_create_or_update_by_id(whole, SCHEDULE_API, body),
+                lambda: resources.begin_create_or_update_by_id(resource_id=whole, api_version=SCHEDULE_API, parameters=body),
                 seconds=STEP_SECONDS,
             )
         except CloudError as error:  # the switch on the machine and the reaper are there all the same

@@ -44,10 +44,7 @@ _LATER = {
     "AnotherOperationInProgress",
 }
 _ACTION = re.compile(r"perform action '([^']+)'")
-_FAMILY = re.compile(
-    r"approved (?:standard |Total Regional |LowPriority)?(\w+(?: \w+)*?) (?:Cores )?quota|quota (?:limit )?(?:for|of) '?([\w .-]+)'?",
-    re.IGNORECASE,
-)
+_FAMILY = re.compile(r"approved (.+?) quota", re.IGNORECASE)
 _NESTED = {"DeploymentFailed", "ResourceDeploymentFailure", "MultipleErrorsOccurred", "Conflict", "BadRequest", ""}
 
 
@@ -125,7 +122,7 @@ def _forbidden(tried: str, text: str, code: str) -> PermissionMissing:
 
 def _quota(tried: str, text: str, code: str) -> QuotaExceeded:
     found = _FAMILY.search(text)
-    quota = next((group for group in found.groups() if group), code) if found else code
+    quota = found[1] if found else code
     hint = f"Ask for more of '{quota}' under Subscriptions > Usage + quotas in the portal, or try another type or region."
     return QuotaExceeded(tried, hint=hint, provider_code=code, quota=quota)
 

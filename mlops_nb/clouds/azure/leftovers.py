@@ -124,7 +124,7 @@ def _remove_among_others(arm: Arm, group: str, ours: Sequence[Any], listed: Any,
         version = _VERSIONS.get(str(one.type).lower(), _NETWORK_VERSION)
 
         def begin(whole: str = str(one.id), version: str = version) -> Any:
-            return arm.resources.resources.begin_delete_by_id(whole, version)
+            return arm.resources.resources.begin_delete_by_id(resource_id=whole, api_version=version)
 
         try:
             arm.finish(what, begin, seconds=max(1.0, until - time.monotonic()))
