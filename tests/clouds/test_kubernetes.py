@@ -168,7 +168,7 @@ def test_destroying_leaves_nothing_and_nothing_of_others_is_touched(cloud: Kuber
     assert cloud.destroy(everything, OURS) == []
     destroyed(cloud, *cloud.find(OURS).resources)
     assert cloud.find(OURS).resources == []
-    assert carriers(machine.id.removeprefix("mlops-nb-")) == set()
+    wait_for(lambda: not carriers(machine.id.removeprefix("mlops-nb-")))
     assert {key: one["metadata"]["uid"] for key, one in cluster.objects.items() if key[2].startswith("theirs")} == theirs
     assert cloud.destroy([machine], OURS) == []
     assert cloud.describe(machine).phase == "gone"
