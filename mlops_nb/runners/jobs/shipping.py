@@ -74,7 +74,8 @@ def shipment_of(notebook: Path, include: Sequence[str | Path] = ()) -> Shipment:
     for given in include:
         _include(root, Path(given), chosen, left)
     own = notebook.relative_to(root).as_posix()
-    chosen.setdefault(own, notebook.stat().st_size)
+    if notebook.is_file():  # a cell has none of its own
+        chosen.setdefault(own, notebook.stat().st_size)
     size = sum(chosen.values())
     if size > MOST_BYTES or len(chosen) > MOST_FILES:
         raise InvalidInput(
