@@ -78,6 +78,7 @@ def test_what_the_agents_of_runners_may_do_is_on_this_list_and_has_the_ids_that_
     assert scopes[AgentScope.RUNNER] == {f"machines.{name}" for name in machine}
     assert scopes[AgentScope.JOB] == {"runnerJobs.get", "runnerJobs.save"}
     assert scopes[AgentScope.ANY] == {"machines.agent", "status"}
+    assert scopes[AgentScope.EXECUTION] == {"runs.search"}
     assert scopes[AgentScope.RUNS] == {"runs.heartbeat"}
     runs = ("get", "update", "logBatch", "logInputs", "logOutputs", "ingest", "series", "metricHistory", "cells")
     files = ("list", "read", "write", "delete")
