@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -93,6 +94,10 @@ def asked(world: AwsWorld, action: str) -> Mapping[str, str]:
     return next(call.form for call in reversed(world.calls) if call.action == action)
 
 
+def tell(test: str, faults: int) -> None:
+    print(json.dumps({"test": f"aws {test}", "n": faults, "left": 0, "double": 0}))
+
+
 def faults(quick: str) -> list[Any]:
     """Return the kinds of faults; all but one take their time, and the life of runners meets all of them at each call, too."""
     return [kind if kind == quick else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
@@ -123,6 +128,7 @@ class TestAws(RentingContract):
                 world.calm()
                 assert rid_of(cloud, [*notes.resources, *cloud.find(INSTALLATION, regions=[REGION]).resources]) == []
                 assert world.left() == [], f"{kind} × {times} at step {step}"
+        tell(f"create, {kind}", 2 * steps)
 
     @pytest.mark.parametrize("kind", faults("portal"))
     def test_whatever_fails_while_destroying_another_pass_ends_it(self, world: Any, cloud: Any, kind: str) -> None:
@@ -146,6 +152,7 @@ class TestAws(RentingContract):
                 world.calm()
                 assert rid_of(cloud, notes.resources) == [] and world.left() == []
         assert steps >= 8
+        tell(f"destroy, {kind}", 2 * steps)
 
 
 @pytest.mark.parametrize("when", ["kill-before", "kill-after"])
@@ -163,6 +170,7 @@ def test_a_process_that_is_killed_at_any_change_leaves_what_carries_our_tags(wor
         assert rid_of(cloud, found.resources) == [] and world.left() == []
         number += 1
     assert number == 4  # group, inbound rule, key, machine
+    tell(f"create, {when}", number)
 
 
 def test_a_machine_is_closed_encrypted_and_ends_itself_by_shutting_down(world: ContractWorld, cloud: AwsCloud) -> None:
