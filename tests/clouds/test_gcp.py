@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -240,6 +242,18 @@ def test_a_cloud_that_is_down_is_unreachable_and_not_empty(world: GcpWorld, clou
     assert found.resources == [] and len(found.unseen) == 3
     with pytest.raises(CloudUnreachable, match="Looking for the machine type"):
         cloud.offers(MachineWish())
+
+
+def test_google_s_names_may_have_addresses_of_the_own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def inside(host: str, *more: Any, **options: Any) -> Any:
+        return real("127.0.0.1" if host == "compute.googleapis.com" else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", inside)
+    monkeypatch.delenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", raising=False)
+    with pytest.raises(CloudUnreachable, match="Looking for the machine type"):  # nobody listens there, but it was allowed
+        GcpCloud(identity=NoIdentity(), pause=0.001).offers(MachineWish())
 
 
 def test_the_doctor_says_what_is_and_what_is_not_well(world: GcpWorld, cloud: GcpCloud) -> None:

@@ -16,6 +16,8 @@ from mlops_nb.clouds.gcp.errors import LOG_IN, is_throttled, of_answer, of_opera
 from mlops_nb.errors import InvalidInput, MissingDependencyError
 
 ENDPOINT = "https://compute.googleapis.com/compute/v1/"
+MANAGER = "https://cloudresourcemanager.googleapis.com/v1/"
+"""Who knows what an account may do in a project."""
 ENV_ENDPOINT = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
 """gcloud's own setting of another address: a private endpoint, or a stand-in."""
 _PROJECTS = ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "GOOGLE_PROJECT", "CLOUDSDK_CORE_PROJECT")
@@ -56,8 +58,8 @@ class Compute:
         self._identity = identity
         self._project = project
         self._pause = pause
-        named = "" if self.endpoint == ENDPOINT else urlsplit(self.endpoint).netloc
-        self._session = session(retries=0, allowed_hosts=[named] if named else [])
+        # Companies give Google's names addresses of their own network (Private Service Connect).
+        self._session = session(retries=0, allowed_hosts=[urlsplit(self.endpoint).netloc, urlsplit(MANAGER).netloc])
 
     @property
     def project(self) -> str:
