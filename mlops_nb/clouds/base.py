@@ -116,10 +116,15 @@ class Machine(Record, frozen=True, kw_only=True):
 
 
 class Found(Record, frozen=True, kw_only=True):
-    """What carries our tags. `unseen` maps places that could not be looked at to why not: never take them for empty."""
+    """What carries our tags. `unseen` maps places that could not be looked at to why not: never take them for empty.
+
+    `clock` is the time when it was looked (s since 1970) as the cloud itself has it, from the `Date` of its answers; None: it does
+    not say. A reaper whose own clock is wrong goes by it.
+    """
 
     resources: Sequence[Resource] = ()
     unseen: Mapping[str, str] = {}
+    clock: float | None = None
 
 
 class Finding(Record, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from mlops_nb.clouds.azure import AzureCloud
 from mlops_nb.clouds.azure.bodies import image, name_of
 from mlops_nb.clouds.azure.prices import listed
 from mlops_nb.clouds.base import CloudError, NoCapacity, NoCredentials, PermissionMissing, WishRefused
+from mlops_nb.clouds.dates import dated
 from mlops_nb.core.runners import MachineWish
 from tests.clouds.azure_world import SUBSCRIPTION, AzureWorld
 from tests.clouds.loopback import Fault
@@ -56,7 +57,7 @@ def cloud(world: AzureWorld) -> AzureCloud:
 
 
 class TestAzureContract(RentingContract):
-    stride = 9
+    stride = 17
 
 
 @pytest.mark.slow
@@ -274,3 +275,9 @@ def test_a_subscription_that_gives_no_answer_is_not_taken_for_empty(world: Azure
     assert found.resources == [] and len(found.unseen) == 2
     with pytest.raises(CloudError, match="Listing the machine types"):
         cloud.offers(MachineWish())
+
+
+def test_what_was_found_says_the_time_that_the_cloud_has(cloud: AzureCloud) -> None:
+    clock = cloud.find(INSTALLATION).clock
+    assert clock is not None and abs(clock - time.time()) < 60
+    assert dated("") is None and dated("yesterday") is None

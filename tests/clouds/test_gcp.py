@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from mlops_nb.clouds.base import CloudUnreachable, NoCredentials, PermissionMissing, WishRefused
+from mlops_nb.clouds.dates import dated
 from mlops_nb.clouds.gcp import GcpCloud
 from mlops_nb.clouds.gcp.bodies import closing_rule, labels_of, name_of, service_account
 from mlops_nb.clouds.gcp.prices import hourly
 from mlops_nb.clouds.gcp.types import shape_of
 from mlops_nb.core.runners import MachineWish
 from tests.clouds.gcp_world import PROJECT, GcpWorld
-from tests.clouds.renting import INSTALLATION, SECRET_WORD, TOKEN, Notes, RentingContract, an_order, rid_of
+from tests.clouds.renting import INSTALLATION, SECRET_WORD, TOKEN, FaultContract, Notes, RentingContract, an_order, rid_of
 
 
 class NoIdentity:
@@ -41,6 +43,11 @@ def cloud(world: GcpWorld) -> GcpCloud:
 
 
 class TestGcpContract(RentingContract):
+    stride = 4
+
+
+@pytest.mark.slow
+class TestGcpFaultsAtEachCall(FaultContract):
     pass
 
 
@@ -285,3 +292,9 @@ def test_prices_are_known_or_said_not_to_be(name: str, region: str, price: float
 def test_names_that_are_no_machine_types_are_refused(name: str) -> None:
     with pytest.raises(WishRefused, match="is not a machine type"):
         shape_of(name)
+
+
+def test_what_was_found_says_the_time_that_the_cloud_has(cloud: GcpCloud) -> None:
+    clock = cloud.find(INSTALLATION).clock
+    assert clock is not None and abs(clock - time.time()) < 60
+    assert dated("") is None and dated("yesterday") is None

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from mlops_nb.clouds.base import CloudError, CloudUnreachable, NoCredentials
+from mlops_nb.clouds.dates import dated
 from mlops_nb.clouds.gcp.errors import LOG_IN, is_throttled, of_answer, of_operation
 from mlops_nb.errors import InvalidInput, MissingDependencyError
 
@@ -58,6 +59,7 @@ class Compute:
         self._identity = identity
         self._project = project
         self._pause = pause
+        self.clock: float | None = None  # the time of the last answer, as Google has it
         # Companies give Google's names addresses of their own network (Private Service Connect).
         self._session = session(retries=0, allowed_hosts=[urlsplit(self.endpoint).netloc, urlsplit(MANAGER).netloc])
 
@@ -118,6 +120,7 @@ class Compute:
         except ValueError:
             content = None
         if answer.ok and isinstance(content, dict):
+            self.clock = dated(answer.headers.get("Date", ""))
             return content, None
         if answer.ok or (content is None and answer.status_code < 400):
             text = f"{what}: the answer is none of Compute Engine's."
