@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from mlops_nb.core.runners import RunnerState
-from tests.machine.room import LEASE_SECONDS, SECRET, Machine
+from tests.machine.room import CAN_FILTER, LEASE_SECONDS, SECRET, Machine
 from tests.machine.worlds import until
 
 ALL: dict[str, Callable[[Machine], None]] = {}
@@ -173,3 +173,17 @@ def a_switch_that_is_killed_is_there_again(machine: Machine) -> None:
     until(lambda: machine.pid("switch") != first)
     (machine.root / "run/mlops-nb/hard_stop").write_text("1\n")
     assert machine.off() < 5
+
+
+@scenario
+def jobs_cannot_ask_the_metadata_service_and_without_a_filter_there_are_none(machine: Machine) -> None:
+    machine.wants_filter = True
+    machine.launch()
+    if not CAN_FILTER:  # and no network to install one from
+        machine.off()
+        assert "FAILED at this step: Close the machine's metadata" in machine.console()
+        assert machine.calls() == []
+        return
+    machine.reported()
+    asked = {user: machine.asks("http://169.254.169.254/latest/", user) for user in ("root", "runner")}
+    assert asked == {"root": "404", "runner": "000"}
