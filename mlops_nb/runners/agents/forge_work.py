@@ -89,6 +89,7 @@ class ForgeWork(ABC):
         self._sessions = 0
         self._done = 0
         self._seen = Look()
+        self._last_job: ForgeJob | None = None
         self._draining = self._stopping = self._interrupted = False
         self._finished: WorkStatus | None = None
         self._ready = False
@@ -223,6 +224,7 @@ class ForgeWork(ABC):
             session.process.end(1.0)
         session.process.wait()
         seen = self.look(session)
+        self._last_job = seen.job or self._last_job
         self._tell_change(Look(begun=seen.begun))
         session.process.sweep()
         self.close(session)
@@ -272,7 +274,8 @@ class ForgeWork(ABC):
         self.tell(f"The job {seen.words or '(unknown)'} is cut off: {notice}")
         self.cancel(session)
         session.process.wait(max(_QUICK, (deadline - time.monotonic()) / 2))
-        self.tell(self._again(seen.job, deadline))
+        # Which job that is may be known only by now: the agent has it before it says so.
+        self.tell(self._again(seen.job or self.look(session).job or self._last_job, deadline))
         self._finish(notice)
 
     def _again(self, job: ForgeJob | None, deadline: float) -> str:

@@ -31,24 +31,24 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def program(kind: str, folder: Path) -> dict[str, str]:
+def program(kind: str, folder: Path, python: str = sys.executable) -> dict[str, str]:
     """Install the stand-in for a forge's agent; return the settings by which it is found."""
     folder.mkdir(exist_ok=True)
-    script = HERE / f"stand_in_{'docker' if kind == 'bitbucket' else kind}.py"
+    script = folder / "stand_in.py"
+    script.write_bytes((HERE / f"stand_in_{'docker' if kind == 'bitbucket' else kind}.py").read_bytes())
     if kind == "github":
         path = folder / "run.sh"
-        path.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$(pwd)"\n', encoding="utf-8")
+        path.write_text(f'#!/bin/sh\nexec {python} stand_in.py "$(pwd)"\n', encoding="utf-8")
         path.chmod(0o755)
         return {binaries.ENV_PROGRAM: str(folder)}
     if kind == "gitlab":
         path = folder / "gitlab-runner"
-        path.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n', encoding="utf-8")
+        path.write_text(f'#!/bin/sh\nexec {python} {script} "$@"\n', encoding="utf-8")
         path.chmod(0o755)
         return {binaries.ENV_PROGRAM: str(path)}
     (folder / "containers").mkdir(exist_ok=True)
-    (folder / "stand_in.py").write_bytes(script.read_bytes())
     path = folder / "docker"
-    path.write_text(f'#!/bin/sh\nexec {sys.executable} {folder / "stand_in.py"} "$@"\n', encoding="utf-8")
+    path.write_text(f'#!/bin/sh\nexec {python} {script} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
     return {"PATH": f"{folder}:/usr/bin:/bin"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mlops_nb.runners.agents import processes
 from mlops_nb.runners.agents.enrolment import Enrolment
 from mlops_nb.runners.agents.processes import AgentProcess, clean_environment
 from mlops_nb.runners.agents.work import agent_of
-from tests.runners.agents.conftest import SECRETS, Bench, until, wait_for
+from tests.runners.agents.conftest import SECRETS, Bench, program, until, wait_for
 
 KINDS = ["github", "gitlab", "bitbucket"]
 MakeBench = Callable[[str], Bench]
@@ -61,7 +62,8 @@ def test_a_job_sees_no_key_of_its_launcher_and_no_command_line_has_one(kind: str
     secret = Enrolment.decode(work.enrolment.encode()).secret
     out, gate = tmp_path / "environment", tmp_path / "gate"
     here.job(f"env > {out}.new; mv {out}.new {out}; while [ ! -e {gate} ]; do sleep 0.02; done")
-    until(lambda: (work.poll(), out.exists())[1])
+    wait_for(work, lambda status: status.busy)
+    until(out.exists)
     lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     gate.touch()
     environment = out.read_text()
@@ -231,9 +233,11 @@ def test_what_an_agent_has_left_behind_is_ended_wherever_it_has_gone(tmp_path: P
 
 
 def test_a_job_runs_by_the_account_that_the_machine_has_for_it(bench: MakeBench, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root gives processes to others")
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if os.geteuid() != 0 or python is None:
+        pytest.skip("only root gives processes to others, and those need a Python that they may execute")
     here = bench("github")
+    program("github", here.folder / "program", python)
     runner = here.runner(single=True)
     enrolment = Enrolment.decode(here.registrar.enrol(runner, here.resources.append))
     for folder in (tmp_path, *tmp_path.parents):
