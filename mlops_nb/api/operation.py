@@ -48,6 +48,7 @@ class AgentScope(StrEnum):
     JOB = "job"  # what has the id of a job of its runner
     RUN = "run"  # what has the id of a run of its jobs, or of one that it begins
     RUNS = "runs"  # the same for several
+    EXECUTION = "execution"  # a search for the runs of one of its jobs
     ANY = "any"  # all of it
 
 

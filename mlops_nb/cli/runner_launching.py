@@ -108,7 +108,7 @@ def public_key_of(pem: str) -> str:
     loaders = (serialization.load_ssh_private_key, serialization.load_pem_private_key)
     for load in loaders:
         try:
-            key: PrivateKeyTypes = load(text, password=None)  # type: ignore[assignment]
+            key: PrivateKeyTypes = load(text, password=None)
         except (ValueError, TypeError):
             continue
         form = serialization.PublicFormat.OpenSSH

@@ -170,6 +170,8 @@ run() {
   begun=$(uptime_s)
   echo "$begun" >"$dir/begun"
   echo $$ >"$dir/keeper"
+  # Where there is no file to print to, as in a pod, it goes where ours goes.
+  if [ -e "$dir/console" ]; then exec >>"$dir/console" 2>&1; fi
   trap '' HUP
   trap 'finish "it was stopped by a signal to its keeper"' TERM INT
   sh "$dir/keeper.sh" watch "$dir" $$ </dev/null >/dev/null 2>&1 &
@@ -184,7 +186,7 @@ run() {
     export MLOPS_NB_MACHINE="$token" MLOPS_NB_MACHINE_DIR="$dir"
     export MLOPS_NB_LEASE="$dir/lease" MLOPS_NB_HARD_STOP="$dir/hard_stop"
     cd "$dir/work" && exec sh "$dir/start"
-  ) </dev/null >>"$dir/console" 2>&1 &
+  ) </dev/null &
   child=$!
   echo "$child" >"$dir/child"
   while is_alive "$child"; do

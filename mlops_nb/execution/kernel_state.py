@@ -263,7 +263,7 @@ def _set_generators(around: Mapping[str, Any]) -> None:
 def go_on_with_runs(execution_id: str, parent_id: str) -> int:
     """Let the runs that the interrupted execution began behind its checkpoint be gone on with, and return how many these are."""
     session = sessions.current
-    store = session.fresh_store()
+    store = session.store()
     query = RunQuery(filter=f"tags.`{TAG_EXECUTION}` = '{execution_id}'", order_by=["start_time ASC"], lifecycle_stage=None)
     others = {parent_id, *(run.run_id for run in session.runs)}
     session.cut_off = [run for run in store.search_runs(query).items if run.run_id not in others and run.start_time > _saved_at[0]]

@@ -9,8 +9,13 @@ from mlops_nb.magics.arguments import MagicParser
 
 
 def _machine(parser: MagicParser) -> None:
-    """Give a parser what says which machine is wanted."""
+    """Give a parser what says where which machine is wanted."""
     parser.add_argument("--on", metavar="PLACE", help="aws, gcp, azure, k8s, ssh:HOST or local")
+    machine_options(parser)
+
+
+def machine_options(parser: MagicParser) -> None:
+    """Give a parser what says which machine is wanted."""
     parser.add_argument("--gpu", default="", metavar="GPU", help="T4, L4, A100:2 …")
     parser.add_argument("--type", dest="types", action="append", default=[], metavar="TYPE", help="s, m, l, xl or the cloud's own")
     parser.add_argument("--cpu", type=float, metavar="N", help="at least so many CPUs")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from mlops_nb.clouds.base import Cloud
+from mlops_nb.clouds.base import Cloud, Note
 from mlops_nb.core.runners import CloudName, Resource, Runner, RunnerEvent, RunnerState
 from mlops_nb.errors import Conflict
 from mlops_nb.runners.base import Clock, Registrar
@@ -46,18 +46,43 @@ class Context:
         Raises:
             Conflict: If others were quicker 50 times in a row.
         """
-        for _ in range(_MOST_RACES):
-            runner = self.ledger.get(runner_id)
-            changed = decide(runner)
-            if changed is runner:
-                return runner
-            now = self.clock.now()
-            try:
-                event = RunnerEvent(time=now, kind=kind, text=text or changed.reason, data=data)
-                return self.ledger.save(replace(changed, updated=now), event)
-            except Conflict:
-                continue
-        raise Conflict(f"The runner {runner_id[:8]} is being changed by others all the time.", hint="Try again.")
+        return change(self.ledger, self.clock.now, runner_id, decide, kind, text, **data)
+
+
+def change(
+    ledger: RunnerLedger,
+    now: Callable[[], float],
+    runner_id: str,
+    decide: Callable[[Runner], Runner],
+    kind: str,
+    text: str = "",
+    **data: object,
+) -> Runner:
+    """Change a runner of a ledger; see `Context.change`."""
+    for _ in range(_MOST_RACES):
+        runner = ledger.get(runner_id)
+        changed = decide(runner)
+        if changed is runner:
+            return runner
+        time = now()
+        try:
+            event = RunnerEvent(time=time, kind=kind, text=text or changed.reason, data=data)
+            return ledger.save(replace(changed, updated=time), event)
+        except Conflict:
+            continue
+    raise Conflict(f"The runner {runner_id[:8]} is being changed by others all the time.", hint="Try again.")
+
+
+def note_in(ledger: RunnerLedger, now: Callable[[], float], runner_id: str) -> Note:
+    """Return what writes down that a runner that lives already may have one more resource."""
+
+    def note(resource: Resource) -> None:
+        def decide(runner: Runner) -> Runner:
+            return replace(runner, resources=with_resource(runner.resources, resource))
+
+        change(ledger, now, runner_id, decide, "resource", f"{resource.kind} {resource.id}".strip(), region=resource.region)
+
+    return note
 
 
 def with_resource(resources: Sequence[Resource], new: Resource) -> Sequence[Resource]:

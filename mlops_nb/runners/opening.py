@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -13,8 +14,11 @@ from mlops_nb.errors import MissingDependencyError, MlopsError
 from mlops_nb.runners.estimating import Estimate
 
 if TYPE_CHECKING:
+    from mlops_nb.core.runners import Runner
+    from mlops_nb.runners.agents.keeper import Keeper
     from mlops_nb.runners.agents.registrar import ForgeRegistrar
     from mlops_nb.runners.manager import Runners
+    from mlops_nb.runners.preparing import MachinePreparation
     from mlops_nb.store.runners import RunnerLedger
 
 _CLOUDS: Mapping[CloudName, tuple[str, str, str]] = {
@@ -46,7 +50,7 @@ def open_cloud(name: CloudName) -> Cloud:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("mlops_nb"):
             raise
-        raise MissingDependencyError(f"For {name}, {error.name} is missing.", hint=f'pip install "mlops-nb[{extra}]"') from None
+        raise MissingDependencyError(error.name or name, extra=extra, purpose=f"A runner on {name}") from None
 
 
 def open_registrar(url: str) -> ForgeRegistrar:
@@ -54,6 +58,35 @@ def open_registrar(url: str) -> ForgeRegistrar:
     from mlops_nb.runners.agents.registrar import registrar_of
 
     return registrar_of(url)
+
+
+class OpenParts:
+    """The clouds and forges of this process's environment, for a server that hosts runners. See `hosting.Parts`.
+
+    Args:
+        server: Returns where machines find the server.
+    """
+
+    def __init__(self, server: Callable[[], str]) -> None:
+        self._server = server
+
+    def cloud(self, name: CloudName) -> Cloud:
+        return open_cloud(name)
+
+    def registrar(self, url: str) -> ForgeRegistrar:
+        return open_registrar(url)
+
+    def preparation(self, ledger: RunnerLedger, runner: Runner) -> MachinePreparation:
+        from mlops_nb.runners.preparing import MachinePreparation
+
+        return MachinePreparation(ledger, open_registrar, server=self._server())
+
+    def keeper(self, ledger: RunnerLedger, runner: Runner) -> Keeper:
+        from mlops_nb.runners.agents.keeper import OwnKeeper
+        from mlops_nb.runners.context import note_in
+
+        registrar = open_registrar(runner.request.agent.repository)
+        return OwnKeeper(registrar, lambda: ledger.get(runner.id), note_in(ledger, time.time, runner.id))
 
 
 def open_runners(

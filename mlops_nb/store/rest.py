@@ -57,6 +57,11 @@ class RestStore(TrackingStore):
         self._sessions: list[requests.Session] = []
         self._runners = RestRunners(self._call, self._call_as)
 
+    @property
+    def token(self) -> str:
+        """What it authorizes itself with; "": nothing."""
+        return self._token or ""
+
     # -- experiments
 
     def create_experiment(self, name: str, *, artifact_location: str | None = None, tags: Mapping[str, str] | None = None) -> str:

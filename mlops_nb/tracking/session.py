@@ -18,7 +18,7 @@ from mlops_nb.core.events import RunStarted
 from mlops_nb.core.names import check_experiment_name, check_param, check_tag, clean_run_name, clean_text, new_run_id, new_run_name
 from mlops_nb.core.records import DEFAULT_EXPERIMENT, TAG_NOTE, TAG_PARENT, CellExecution, Run
 from mlops_nb.core.run_state import RunStatus
-from mlops_nb.errors import InvalidInput, NotFound
+from mlops_nb.errors import InvalidInput, NotFound, PermissionDenied
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.tracking import capture
 from mlops_nb.tracking.companions import Companions
@@ -114,7 +114,7 @@ class Session:
             resume = resume or again
             run_id = resume.run_id if resume else new_run_id()
             if resume is not None:
-                experiment = self.store().get_experiment(resume.experiment_id).name
+                experiment = self._experiment_of(resume)
                 past = self.store().cells(run_id)
             event = RunStarted(
                 ts=time.time_ns() // 1_000_000,
@@ -145,6 +145,13 @@ class Session:
         run.log_params({**noted, **given})
         self.companions.run_started(run, shipper.target)
         return run
+
+    def _experiment_of(self, run: Run) -> str | None:
+        """Return the name of a run's experiment; None where this process may not know it: the run is in it all the same."""
+        try:
+            return self.store().get_experiment(run.experiment_id).name
+        except PermissionDenied:
+            return None
 
     def _cut_off(self, name: str | None) -> Run | None:
         """Return the run that this start would have made before the interruption, if it had made one."""

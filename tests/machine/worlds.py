@@ -103,7 +103,7 @@ class Office:
 class Metadata:
     """A metadata service on the loopback: what a test puts under a path is answered, everything else is 404."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.answers: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self.status = 404
@@ -137,7 +137,7 @@ class Metadata:
             def log_message(self, format: str, *args: Any) -> None:
                 return
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(address, Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 

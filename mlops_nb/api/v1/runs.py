@@ -39,7 +39,7 @@ class Changes(Wire, kw_only=True):
     max_results: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
 
 
-@operation("runs.search", "POST", f"{_PATH}/search", permission=Permission.READ)
+@operation("runs.search", "POST", f"{_PATH}/search", permission=Permission.READ, agent=AgentScope.EXECUTION)
 def search_runs(context: Context, request: RunSearch) -> RunsAnswer:
     """Search runs by filter or free text, in any order."""
     store = context.store

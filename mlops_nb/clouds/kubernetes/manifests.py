@@ -48,7 +48,6 @@ done
 ln -s "$HOME/work" "$dir/work"
 """
 _RUN = """dir="$MLOPS_NB_POD/$MLOPS_NB_KEEPER"
-ln -sf /proc/$$/fd/1 "$dir/console"
 exec sh "$dir/keeper.sh" run "$dir"
 """
 

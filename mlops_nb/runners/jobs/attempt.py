@@ -176,6 +176,8 @@ class Attempt:
         paths = [str(tree / path) for path in manifest.paths]
         before = known.get("PYTHONPATH", "")
         variables = {**known, **more, "MLOPS_NB_TRACKING_URI": self._tracking.uri}
+        if manifest.experiment:
+            variables["MLOPS_NB_EXPERIMENT"] = manifest.experiment
         variables["PYTHONPATH"] = os.pathsep.join([*paths, *([before] if before else [])])
         for name in ("MLOPS_NB_TRACKING_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI"):
             variables.pop(name, None)

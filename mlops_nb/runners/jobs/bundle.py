@@ -32,6 +32,7 @@ class Manifest(Record, frozen=True, kw_only=True):
         lock: Requirements, `name==version`, of all that the code imports.
         paths: Folders in the tree that are on the search path besides the notebook's.
         environment: `auto` (the machine's own Python if it has all of the lock), `own` or `lock`.
+        experiment: Of the runs that the notebook starts.
         commit, branch, repository: Where the tree comes from.
     """
 
@@ -41,6 +42,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     lock: Sequence[str] = ()
     paths: Sequence[str] = ()
     environment: str = "auto"
+    experiment: str = ""
     commit: str = ""
     branch: str = ""
     repository: str = ""
@@ -139,15 +141,11 @@ def unpack(
         content = (target / _MANIFEST).read_bytes()
         manifest = msgspec.json.decode(content[:_LARGEST_MANIFEST], type=Manifest)
     except (tarfile.TarError, OSError, EOFError, msgspec.MsgspecError) as error:
-        raise InvalidInput(
-            f"The bundle of the job cannot be unpacked: {error}.", hint=_ONE_VERSION
-        ) from None
+        raise InvalidInput(f"The bundle of the job cannot be unpacked: {error}.", hint=_ONE_VERSION) from None
     finally:
         packed.unlink(missing_ok=True)
     if manifest.version != VERSION:
-        raise InvalidInput(
-            f"The bundle is of version {manifest.version}, and this is {VERSION}.", hint=_ONE_VERSION
-        )
+        raise InvalidInput(f"The bundle is of version {manifest.version}, and this is {VERSION}.", hint=_ONE_VERSION)
     for name in (manifest.notebook, *manifest.paths):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InvalidInput(f"The bundle names '{name[:80]}', which lies outside of it.")

@@ -125,9 +125,7 @@ def _make(target: Path, python: str, installer: Installer) -> None:
         return installer.run([installer.uv, "venv", "--python", python, str(target)])
     found = sys.executable if python == _short(platform.python_version()) else shutil.which(f"python{python}")
     if found is None:
-        raise MlopsError(
-            f"The job wants Python {python}, which the machine has not.", hint="Install uv there; or --env own."
-        )
+        raise MlopsError(f"The job wants Python {python}, which the machine has not.", hint="Install uv there; or --env own.")
     installer.run([found, "-m", "venv", str(target)])
 
 

@@ -192,6 +192,17 @@ class RemoteJob:
                 hint="This Python needs the packages that it is made of, in the same versions.",
             ) from error
 
+    def outputs(self) -> list[Any]:
+        """Return what the cells have shown there, in order, as nbformat has it; nothing if it did not come so far."""
+        import nbformat
+
+        try:
+            content = b"".join(self._store.read_artifact(self.run_id, EXECUTED))
+        except NotFound:
+            return []
+        document = nbformat.reads(content.decode(), as_version=4)  # type: ignore[no-untyped-call]
+        return [output for cell in document.cells for output in cell.get("outputs", [])]
+
     def files(self) -> list[str]:
         """Return the paths of the files that the notebook wrote there; they are files of the run, below `runner/files`."""
         return [file.path.removeprefix(f"{FILES}/") for file in self._store.list_artifacts(self.run_id, FILES, recursive=True)]

@@ -19,9 +19,7 @@ from mlops_nb.core.runners import (
     LEASE_SECONDS,
     AgentWish,
     Guards,
-    Heartbeat,
     Offer,
-    Orders,
     Runner,
     RunnerEvent,
     RunnerRequest,
@@ -30,33 +28,16 @@ from mlops_nb.core.runners import (
 from mlops_nb.errors import Conflict, MlopsError
 from mlops_nb.runners.jobs.attempt import Tracking
 from mlops_nb.runners.jobs.work import NotebookWork
+from mlops_nb.runners.machine.agent import LedgerServer
+from mlops_nb.runners.machine.log import MachineLog
 from mlops_nb.runners.machine.loop import Ended, MachineLoop
-from mlops_nb.runners.machine.machine_log import MachineLog
 from mlops_nb.runners.machine.notices.base import Notices
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.store.runners import RunnerLedger
 
 
-class LedgerServer:
-    """A ledger that is open here, as the server of a machine's loop."""
-
-    def __init__(self, ledger: RunnerLedger, runner_id: str) -> None:
-        self._ledger, self._runner_id = ledger, runner_id
-
-    def heartbeat(self, beat: Heartbeat) -> Orders:
-        """Give a sign of life."""
-        return self._ledger.heartbeat(self._runner_id, beat)
-
-    def append_log(self, offset: int, text: str) -> int:
-        """Add to the log."""
-        return self._ledger.append_log(self._runner_id, offset, text)
-
-
-class _Nowhere(io.TextIOBase):
+class _Nowhere(io.StringIO):
     """Takes what is written, and forgets it."""
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, text: str) -> int:
         return len(text)

@@ -76,7 +76,7 @@ def imports_of(codes: Iterable[str], root: Path, folder: Path, files: Sequence[s
     travelling, staying, installed, missing = set(), {}, set(), set()
     while todo:
         name = todo.pop()
-        if name in seen or name in sys.stdlib_module_names or name == "__main__":
+        if name in seen or name in sys.stdlib_module_names or name in ("__main__", "mlops_nb"):
             continue
         seen.add(name)
         local = _local(name, bases)

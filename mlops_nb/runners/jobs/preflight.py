@@ -137,7 +137,14 @@ def _targets(code: str) -> list[ast.Name]:
     return [target for target in targets if isinstance(target, ast.Name)]
 
 
-def preflight(path: Path, document: Any, *, parameters: Mapping[str, Any] = {}, include: Sequence[str | Path] = ()) -> Preflight:
+def preflight(
+    path: Path,
+    document: Any,
+    *,
+    parameters: Mapping[str, Any] = {},
+    include: Sequence[str | Path] = (),
+    modules: Sequence[str] = (),
+) -> Preflight:
     """Find what travels with a notebook and what does not.
 
     Args:
@@ -145,14 +152,15 @@ def preflight(path: Path, document: Any, *, parameters: Mapping[str, Any] = {}, 
         document: As `read_notebook` gives it.
         parameters: That will be set.
         include: See `shipment_of`.
+        modules: More that are needed besides those that the code imports.
     """
     path = path.resolve()
     shipment = shipment_of(path, include)
     codes = [plain(cell.source) for cell in document.cells if is_code(cell)]
-    imports = imports_of(codes, Path(shipment.root), path.parent, shipment.files)
+    imports = imports_of([*codes, *(f"import {name}" for name in modules)], Path(shipment.root), path.parent, shipment.files)
     lock = lock_of(imports.installed)
     findings = [
-        _about_code(shipment),
+        *_about_code(shipment),
         *check_parameters(parameters, document),
         *_about_environment(imports, lock),
         *_about_files(codes, shipment, path.parent),
@@ -169,12 +177,16 @@ def preflight(path: Path, document: Any, *, parameters: Mapping[str, Any] = {}, 
     )
 
 
-def _about_code(shipment: Shipment) -> Finding:
+def _about_code(shipment: Shipment) -> list[Finding]:
     text = f"{len(shipment.files):,} files, {format_bytes(shipment.size)}"
     if shipment.commit:
         changed = f", {len(shipment.changed)} changed since" if shipment.changed else ""
         text += f", of commit {shipment.commit[:8]}{changed}: all of it as it is now"
-    return Finding(level="ok", what="code", text=text + ".")
+    found = [Finding(level="ok", what="code", text=text + ".")]
+    if shipment.left:
+        staying = [f"{name} ({why})" for name, why in shipment.left.items()]
+        found.append(Finding(level="note", what="code", text=f"{len(staying)} files stay here: {_some(staying)}."))
+    return found
 
 
 def _about_environment(imports: Imports, lock: Lock) -> list[Finding]:
@@ -183,9 +195,7 @@ def _about_environment(imports: Imports, lock: Lock) -> list[Finding]:
         text = f"the package {name} is from {place}, and no index has it."
         found.append(Finding(level="warning", what="environment", text=text, hint="Publish it, or put its source into the repository."))
     for name, why in imports.staying.items():
-        found.append(
-            Finding(level="warning", what="code", text=f"the module {name} stays here: {why}.", hint="--include takes it along.")
-        )
+        found.append(Finding(level="warning", what="code", text=f"the module {name} stays here: {why}.", hint="--include takes it along."))
     if imports.missing:
         found.append(Finding(level="warning", what="environment", text=f"{_some(imports.missing)} cannot be imported here either."))
     return found
@@ -237,9 +247,7 @@ def _about_surroundings(codes: Sequence[str]) -> list[Finding]:
     variables = sorted({match[1] for match in re.finditer(r"(?:environ(?:\.get)?|getenv)\s*[\[(]\s*['\"](\w+)['\"]", code)})
     if variables:
         text = f"the code reads the variables {_some(variables)}, and no variable travels."
-        found.append(
-            Finding(level="warning", what="environment", text=text, hint="Give values as parameters, secrets by a role.")
-        )
+        found.append(Finding(level="warning", what="environment", text=text, hint="Give values as parameters, secrets by a role."))
     hosts = sorted({match[0] for match in _LOCALHOST.finditer(code)})
     if hosts:
         found.append(Finding(level="warning", what="network", text=f"{_some(hosts)} is another machine there."))

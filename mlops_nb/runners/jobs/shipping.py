@@ -74,7 +74,8 @@ def shipment_of(notebook: Path, include: Sequence[str | Path] = ()) -> Shipment:
     for given in include:
         _include(root, Path(given), chosen, left)
     own = notebook.relative_to(root).as_posix()
-    chosen.setdefault(own, notebook.stat().st_size)
+    if notebook.is_file():  # a cell has none of its own
+        chosen.setdefault(own, notebook.stat().st_size)
     size = sum(chosen.values())
     if size > MOST_BYTES or len(chosen) > MOST_FILES:
         raise InvalidInput(
@@ -135,14 +136,10 @@ def _include(root: Path, given: Path, chosen: dict[str, int], left: dict[str, st
     if not path.exists():
         raise NotFound(f"There is no '{given}' to include.", hint="Paths count from the working directory.")
     if not path.is_relative_to(root):
-        raise InvalidInput(
-            f"'{given}' lies outside of {root}, which alone travels.", hint="Copy it there, or read it from a bucket."
-        )
+        raise InvalidInput(f"'{given}' lies outside of {root}, which alone travels.", hint="Copy it there, or read it from a bucket.")
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
         name = file.relative_to(root).as_posix()
         if _SECRET_FILE.search(name) and not _EXAMPLE.search(name):
-            raise InvalidInput(
-                f"'{name}' holds a secret by its name, and secrets do not travel.", hint="Give the machine a role."
-            )
+            raise InvalidInput(f"'{name}' holds a secret by its name, and secrets do not travel.", hint="Give the machine a role.")
         chosen[name] = file.stat().st_size
         left.pop(name, None)

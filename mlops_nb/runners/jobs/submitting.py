@@ -129,6 +129,7 @@ def _manifest(found: Preflight, order: Order) -> Manifest:
         lock=found.lock.lines,
         paths=list(dict.fromkeys(path for path in paths if (root / path).is_dir())),
         environment=order.environment,
+        experiment=order.experiment or config.experiment_name() or DEFAULT_EXPERIMENT,
         commit=shipment.commit,
         branch=shipment.branch,
         repository=shipment.repository,

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mlops_nb.core.runner_jobs import Job
-from mlops_nb.errors import MlopsError, PermissionDenied, StoreUnreachable
+from mlops_nb.errors import MlopsError, NotSupported, PermissionDenied, StoreUnreachable
 from mlops_nb.runners.jobs.attempt import Attempt, Tracking
+from mlops_nb.runners.machine.site import Site
 from mlops_nb.runners.machine.work import WorkStatus
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.store.runners import RunnerLedger
@@ -151,3 +152,26 @@ class NotebookWork:
         finally:
             with self._lock:
                 self._attempt = None
+
+
+def work_at(site: Site) -> NotebookWork:
+    """Return the work of a machine that was launched for jobs; `runners.machine` asks for it.
+
+    Raises:
+        NotSupported: If the machine has no server: jobs come from one.
+    """
+    if site.store is None:
+        raise NotSupported(
+            "Jobs of %runner run come from a tracking server, and this machine knows none.",
+            hint="Launch it from Jupyter, or with MLOPS_NB_TRACKING_URI=https://… of a team's server.",
+        )
+    return NotebookWork(
+        site.store.runners,
+        site.runner_id,
+        site.store,
+        site.folder / "jobs",
+        Tracking(uri=site.store.base_url, token=site.store.token),
+        single=site.agent.single,
+        tell=site.log,
+        environment=site.environment,
+    )
