@@ -22,8 +22,8 @@ from mlops_nb.runners.agents.work import agent_of
 from mlops_nb.runners.context import with_resource
 from mlops_nb.runners.machine.agent import LedgerServer
 from mlops_nb.runners.machine.gpus import gpu_use
-from mlops_nb.runners.machine.log import MachineLog
 from mlops_nb.runners.machine.heartbeats import BEAT_SECONDS
+from mlops_nb.runners.machine.log import MachineLog
 from mlops_nb.runners.machine.loop import Ended, MachineLoop
 from mlops_nb.runners.machine.signals import told_by_signals
 from mlops_nb.store.runners import RunnerLedger
