@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
-from mlops_nb.clouds.base import Cloud, Note
+from mlops_nb.clouds.base import Cloud, CloudError, Note
 from mlops_nb.core.runners import CloudName, Resource, Runner, RunnerEvent, RunnerState
-from mlops_nb.errors import Conflict
+from mlops_nb.errors import Conflict, MlopsError
 from mlops_nb.runners.base import Clock, Registrar
+from mlops_nb.runners.shown import printable
 from mlops_nb.store.runners import RunnerLedger
 
+log = logging.getLogger("mlops_nb.runners")
+
 _MOST_RACES = 50
+
+
+@contextmanager
+def foreseen(what: str) -> Iterator[None]:
+    """Make an error of ours of what a library or a driver did not foresee, so that it ends one step and not all that is to be ended.
+
+    Raises:
+        CloudError: For what is none of our errors; its traceback is in the log.
+    """
+    try:
+        yield
+    except MlopsError:
+        raise
+    except Exception as error:
+        log.exception("%s failed in a way that nobody has foreseen", what)
+        text = printable(f"{what} failed: {type(error).__name__}: {error}")[:500]
+        raise CloudError(text, hint="This is a defect of mlops-nb or of a library; the log has all of it.") from error
 
 
 class Context:

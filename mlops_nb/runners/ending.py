@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mlops_nb.clouds.base import CloudError, CloudThrottled, CloudUnreachable
 from mlops_nb.core.runners import CloudName, Resource, Runner, RunnerState
 from mlops_nb.errors import MlopsError
-from mlops_nb.runners.context import Context
+from mlops_nb.runners.context import Context, foreseen
 
 DESTROY_SECONDS = 300.0
 """How long clouds are asked whether something is gone at last."""
@@ -136,7 +136,8 @@ def _destroy(ctx: Context, name: CloudName, resources: Sequence[Resource], secon
         for region, items in list(groups.items()):
             try:
                 # Asked for anew each time: what has expired of its credentials is then read again.
-                groups[region] = ctx.cloud(name).destroy(items, ctx.installation)
+                with foreseen(f"Removing from {name}"):
+                    groups[region] = ctx.cloud(name).destroy(items, ctx.installation)
             except MlopsError as error:
                 failures[region] += 1
                 why = error
@@ -157,7 +158,8 @@ def _unregister(ctx: Context, registrations: list[Resource]) -> tuple[list[Resou
     for place in sorted({item.region for item in registrations}):
         here = [item for item in registrations if item.region == place]
         try:
-            left += ctx.registrar(place).destroy(here, ctx.installation)
+            with foreseen(f"Unregistering at {place}"):
+                left += ctx.registrar(place).destroy(here, ctx.installation)
         except MlopsError as error:
             left += here
             failure = error

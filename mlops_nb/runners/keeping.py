@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mlops_nb.core.runners import Resource, Runner, RunnerState
 from mlops_nb.errors import MlopsError
 from mlops_nb.runners import ending
-from mlops_nb.runners.context import Context
+from mlops_nb.runners.context import Context, foreseen
 from mlops_nb.runners.launching import MACHINES
 from mlops_nb.runners.verdicts import lease_is_over, why_over
 
@@ -24,7 +24,8 @@ def tick(ctx: Context) -> Sequence[Runner]:
     changed = []
     for runner in ctx.live():
         try:
-            after = _keep(ctx, runner)
+            with foreseen(f"Looking after {runner.name}"):
+                after = _keep(ctx, runner)
         except MlopsError as error:
             ctx.tell(f"{runner.name}: {error}")
             after = ctx.ledger.get(runner.id)
@@ -38,7 +39,8 @@ def refresh(ctx: Context) -> None:
     for runner in ctx.live():
         if runner.state in _BOOTED:
             try:
-                _end_if_gone(ctx, runner)
+                with foreseen(f"Looking after {runner.name}"):
+                    _end_if_gone(ctx, runner)
             except MlopsError as error:
                 ctx.tell(f"{runner.name}: {error}")
 

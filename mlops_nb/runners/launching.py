@@ -23,7 +23,7 @@ from mlops_nb.errors import MlopsError
 from mlops_nb.runners import ending
 from mlops_nb.runners.base import Plan, Preparation
 from mlops_nb.runners.cancelling import Interrupted, Suspended, guarded
-from mlops_nb.runners.context import Context, with_resource
+from mlops_nb.runners.context import Context, foreseen, with_resource
 from mlops_nb.runners.shown import printable
 
 CREATE_SECONDS = 600.0
@@ -226,7 +226,8 @@ class Launching:
     def _look(self, machine: Machine, runner: Runner) -> None:
         """Ask the cloud whether the machine still is, and the forge whether its agent is there; who does not answer is asked later."""
         try:
-            seen = self._ctx.cloud(runner.cloud).describe(machine.resource)
+            with foreseen(f"Asking {runner.cloud} for the machine"):
+                seen = self._ctx.cloud(runner.cloud).describe(machine.resource)
             if seen.phase in ("gone", "stopping"):
                 raise LaunchFailed(
                     f"The machine of {runner.name} has ended before its agent reported{': ' + seen.reason if seen.reason else ''}.",
@@ -235,7 +236,8 @@ class Launching:
                 )
             registration = next((item for item in runner.resources if item.kind == "registration"), None)
             if registration is not None:
-                self._look_at_forge(runner, registration)
+                with foreseen("Asking the forge for the agent"):
+                    self._look_at_forge(runner, registration)
         except LaunchFailed:
             raise
         except MlopsError as error:
@@ -270,7 +272,8 @@ class Launching:
         if isinstance(failure, Interrupted):
             ctx.tell(f"{reason.capitalize()}: removing what was made …")
         try:
-            ending.end(ctx, self._runner.id, printable(reason)[:2000], also=self.made)
+            with foreseen(f"Ending {self._runner.name}"):
+                ending.end(ctx, self._runner.id, printable(reason)[:2000], also=self.made)
         except ending.NotRemoved as error:
             failure.add_note(str(error))
         except MlopsError as error:

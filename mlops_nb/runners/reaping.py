@@ -12,7 +12,7 @@ from mlops_nb.core.runners import TAG_NAME, CloudName, Resource, Runner, RunnerS
 from mlops_nb.errors import MlopsError, NotFound
 from mlops_nb.runners import ending
 from mlops_nb.runners.base import Reaped
-from mlops_nb.runners.context import Context
+from mlops_nb.runners.context import Context, foreseen
 from mlops_nb.runners.verdicts import why_destroy, why_over
 
 NAMED = "it was ended by its name"
@@ -75,10 +75,11 @@ class Reaper:
     def _look(self, name: str, cloud: CloudName | None) -> _Sight | None:
         ctx = self._ctx
         try:
-            if cloud is None:
-                found = ctx.registrar(name).find(ctx.installation)
-            else:
-                found = ctx.cloud(cloud).find(ctx.installation, regions=self._regions)
+            with foreseen(f"Searching {name}"):
+                if cloud is None:
+                    found = ctx.registrar(name).find(ctx.installation)
+                else:
+                    found = ctx.cloud(cloud).find(ctx.installation, regions=self._regions)
         except MlopsError as error:
             self._unseen[name] = str(error)
             return None
@@ -167,7 +168,8 @@ class Reaper:
             self._destroyed += doomed
             return
         try:
-            left = self._ctx.registrar(sight.name).destroy(doomed, self._ctx.installation)
+            with foreseen(f"Unregistering at {sight.name}"):
+                left = self._ctx.registrar(sight.name).destroy(doomed, self._ctx.installation)
         except MlopsError as error:
             self._unseen[f"{sight.name} (removing)"] = str(error)
             left = doomed

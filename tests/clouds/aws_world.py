@@ -36,7 +36,7 @@ from tests.clouds.aws_state import ACCOUNT, Thing, backend
 
 Refusal = tuple[str, str, int]
 Rule = Callable[[Call], Refusal | None]
-PORTAL = b"<!doctype html><html><head><title>Sign in</title></head><body>Please accept the terms of this network.</body></html>"
+PORTAL = b"<html><head><title>Sign in</title></head><body>Please accept the terms of this network.</body></html>"
 STANDARD_QUOTAS = {
     "L-1216C47A": 64.0,  # on-demand standard vCPUs
     "L-DB2E81BA": 64.0,  # on-demand G and VT
@@ -232,7 +232,8 @@ class AwsWorld:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError("cut by the test")
         status, media, content = answer
-        start_response(f"{status} X", [("Content-Type", media), ("Content-Length", str(len(content)))])
+        asked = [("x-amzn-RequestId", "00000000-0000-0000-0000-000000000001")] if content.startswith(b"{") else []
+        start_response(f"{status} X", [("Content-Type", media), ("Content-Length", str(len(content))), *asked])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else content]
 
     def _meet(self, call: Call, fault: Fault | None, environ: dict[str, Any], body: bytes) -> tuple[int, str, bytes] | None:
@@ -274,7 +275,7 @@ class AwsWorld:
             return self._quota(call)
         if call.action == "DescribeRegions" and call.form.get("DryRun") != "true":
             regions = "".join(f"<item><regionName>{region}</regionName></item>" for region in self.regions)
-            return 200, "text/xml", f"<DescribeRegionsResponse><regionInfo>{regions}</regionInfo></DescribeRegionsResponse>".encode()
+            return 200, "text/xml", f"<R><requestId>1</requestId><regionInfo>{regions}</regionInfo></R>".encode()
         if call.service == "pricing":
             return self._price(call)
         token = (call.region, call.form.get("ClientToken", ""))

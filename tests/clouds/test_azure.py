@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,8 @@ import pytest
 from azure.core.credentials import AccessToken
 
 from mlops_nb.clouds.azure import AzureCloud
-from mlops_nb.clouds.azure.bodies import image, name_of
-from mlops_nb.clouds.azure.prices import listed
-from mlops_nb.clouds.base import CloudError, NoCapacity, NoCredentials, PermissionMissing, WishRefused
-from mlops_nb.core.runners import MachineWish
 from tests.clouds.azure_world import SUBSCRIPTION, AzureWorld
-from tests.clouds.renting import INSTALLATION, SECRET_WORD, TOKEN, Notes, RentingContract, an_order, rid_of
+from tests.clouds.renting import RentingContract
 
 
 class TokenOfTheTest:

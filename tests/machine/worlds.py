@@ -73,7 +73,7 @@ class Office:
     """A server that notes what machines say, and answers with orders that a test may change."""
 
     def __init__(self, **orders: Any) -> None:
-        self.orders = {"lease": 60.0, "hard_stop": 3600.0, "idle": 300.0} | orders
+        self.orders = {"lease": 180.0, "hard_stop": 3600.0, "idle": 300.0} | orders
         self.beats: list[Heartbeat] = []
         self.log = b""
         self.error: Exception | None = None

@@ -276,3 +276,17 @@ def test_the_doctor_tells_leaks_lost_records_and_clocks_and_changes_nothing(worl
     world.cloud.time = None
     world.runners.reap()
     assert [finding.what for finding in world.runners.doctor(["aws"]) if not finding.ok] == []
+
+
+def test_a_driver_that_fails_in_a_way_nobody_foresaw_keeps_nothing_else_from_being_ended(world: World) -> None:
+    first, second = world.launch("a"), world.launch("b")
+    world.clock.wait(5 * 3600)
+    world.cloud.refusals["destroy"] = [KeyError("Reservations")]  # type: ignore[list-item]
+    world.runners.tick()
+    world.runners.tick()
+    assert {world.get(runner).state for runner in (first, second)} == {RunnerState.GONE}
+    assert any("KeyError" in line and "defect" in line for line in world.lines)
+    world.cloud.put(orphan("c" * 32, expires=START))
+    world.cloud.refusals["find"] = [KeyError("Regions")]  # type: ignore[list-item]
+    reaped = world.runners.reap(["aws"], repositories=[PLACE])
+    assert "KeyError" in reaped.unseen["aws"] and not reaped.is_clean

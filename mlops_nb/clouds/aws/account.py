@@ -36,6 +36,15 @@ def _date(answer: Mapping[str, Any]) -> float | None:
         return None
 
 
+def _is_answer(client: Any, operation: str, answer: Mapping[str, Any]) -> bool:
+    """Tell whether AWS said this: botocore takes a page of a proxy for a list without members, and half a JSON for none."""
+    model = client.meta.service_model
+    shape = model.operation_model(client.meta.method_to_api_mapping[operation]).output_shape
+    if model.metadata.get("protocol") == "json" and shape is not None and not shape.members.keys() & answer.keys():
+        return False
+    return bool(answer.get("ResponseMetadata", {}).get("RequestId"))
+
+
 class Account:
     """One account, by the credentials of an environment.
 
@@ -128,6 +137,8 @@ class Account:
         for attempt in itertools.count(1):
             try:
                 answer: dict[str, Any] = method(**params)
+                if not _is_answer(self.client(service, region), operation, answer):
+                    raise botocore.parsers.ResponseParserError("what came is no answer of AWS")
                 self.clock = _date(answer) or self.clock
                 return answer
             except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, botocore.parsers.ResponseParserError) as error:

@@ -33,6 +33,7 @@ class Creating:
         self._installation = self._tags.get(TAG_INSTALLATION, "")
         self._noted: dict[tuple[str, str], Resource] = {}
         self._name = f"mlops-nb-{order.token}"
+        self._ended = 0
 
     def machine(self) -> Machine:
         """Return the machine of the order's token: the one that is there, or a new one."""
@@ -40,6 +41,7 @@ class Creating:
             return there
         # All that only reads comes first, so that a wish that cannot be fulfilled makes nothing.
         user_data = _user_data(self._order.user_data)
+        _check_key(self._order.ssh_public_key)
         image = images.resolve(self._account, self._order.image, self._offer)
         subnet, network = self._place()
         try:
@@ -69,21 +71,15 @@ class Creating:
 
     def _there(self) -> Machine | None:
         """Return the machine that this token has made and that is not ending."""
-        found = self._account.pages(
-            "ec2",
-            self._offer.region,
-            "describe_instances",
-            "Reservations",
-            Filters=[
-                *tags.of_runner(self._installation, self._order.token),
-                {"Name": "instance-state-name", "Values": ["pending", "running"]},
-            ],
-        )
-        instances = tags.instances(list(found))
-        if not instances:
+        filters = tags.of_runner(self._installation, self._order.token)
+        found = list(self._account.pages("ec2", self._offer.region, "describe_instances", "Reservations", Filters=filters))
+        machines = [tags.machine_of(instance, self._offer.region) for instance in tags.instances(found)]
+        live = [machine for machine in machines if machine.phase in ("starting", "running")]
+        self._ended = len(machines) - len(live)
+        if not live:
             return None
-        self._note("machine", str(instances[0]["InstanceId"]), "found")
-        return tags.machine_of(instances[0], self._offer.region)
+        self._note("machine", live[0].resource.id, "found")
+        return live[0]
 
     def _place(self) -> tuple[str, str]:
         """Return the subnet for the machine, and its network."""
@@ -201,7 +197,8 @@ class Creating:
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"},
             "TagSpecifications": tags.specified(self._tags, *kinds),
             # Of the token and the offer alone: a second try with another ticket in its user data is told so, and makes no second machine.
-            "ClientToken": hashlib.sha256(f"{order.token} {offer.type} {subnet} {offer.spot}".encode()).hexdigest()[:32],
+            # One that was ended leaves the place to another.
+            "ClientToken": hashlib.sha256(f"{order.token} {offer.type} {subnet} {offer.spot} {self._ended}".encode()).hexdigest()[:32],
         }
         if key:
             request["KeyName"] = key
@@ -266,6 +263,11 @@ def _checked(wished: Mapping[str, str]) -> dict[str, str]:
                 hint="Letters, digits, spaces and + - = . _ : / @, names up to 128, values up to 256 of them; not 'aws:…'.",
             )
     return dict(wished)
+
+
+def _check_key(key: str) -> None:
+    if key and not re.fullmatch(r"(ssh-rsa|ssh-ed25519) [A-Za-z0-9+/]+={0,3}( .*)?\s*", key):
+        raise WishRefused("AWS cannot take this SSH key.", hint="It has to be RSA or ED25519: ssh-keygen -t ed25519")
 
 
 def _user_data(text: str) -> bytes:

@@ -81,9 +81,7 @@ _BROKEN = {
     "RequestTimeout",
     "ServerInternal",
 }
-_MISSING = re.compile(
-    r".*\.(NotFound|Malformed|Unavailable)$|.*NotFoundException$|^(Invalid|Malformed|Missing|Unknown|Unsupported|Incorrect).*"
-)
+_MISSING = re.compile(r".*\.(Malformed|Unavailable)$|.*NotFound(Exception)?$|^(Invalid|Malformed|Missing|Unknown|Unsupported|Incorrect).*")
 GONE = re.compile(
     r"Invalid(InstanceID|Group|GroupId|KeyPair|VolumeID|Volume|NetworkInterfaceID|SpotInstanceRequestID|AllocationID)\.NotFound$"
 )

@@ -17,6 +17,7 @@ _ZONE = re.compile(r"(?P<region>(?:[a-z]+-)+\d+)(?P<letter>[a-z])")
 # For regions that are newer than the boto3 that is installed.
 _REGION = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx|cn)(-[a-z]+)+-\d+")
 _FEW = 5
+_RETIRED = re.compile(r"(p2|p3|g2|g3|g3s)\.")
 _MIB = 1024.0
 
 
@@ -44,9 +45,8 @@ def offers(account: Account, wish: MachineWish) -> list[Offer]:
     price = {type: prices.hourly(account, type, region) for type in fitting if type in where}
     found = [_offer(known[type], region, zone, wish, price[type]) for type in fitting for zone in where.get(type, ())]
     if not found:
-        raise WishRefused(
-            f"None of {', '.join(fitting[:_FEW])} is in {', '.join(zones) or region}.", hint="Try another region, or fewer --zones."
-        )
+        hint = "Leave out --zones, or name others." if zones else _elsewhere(fitting[0], region)
+        raise WishRefused(f"None of {', '.join(fitting[:_FEW])} is in {', '.join(zones) or region}.", hint=hint)
     return found
 
 
@@ -135,6 +135,8 @@ def _elsewhere(type: str, region: str) -> str:
     others = [name for name in prices.regions_of(type) if name != region] if type in prices.known_types() else []
     if others:
         return f"It is in {', '.join(others)}: --cloud-region {'us-west-2' if 'us-west-2' in others else others[0]}"
+    if _RETIRED.match(type):
+        return "AWS has retired it; g4dn.xlarge (T4), g6.xlarge (L4) and g5.xlarge (A10G) come nearest: --cloud-gpu t4"
     near = did_you_mean(type, prices.known_types())
     return f"{near or 'Try another region (--cloud-region) or type (--cloud-type).'} CML's sizes are s, m, l, xl."
 

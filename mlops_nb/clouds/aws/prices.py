@@ -120,9 +120,6 @@ _GPU: Mapping[str, float] = {
     "g6e.16xlarge": 7.57719,
     "g6e.24xlarge": 15.06559,
     "g6e.48xlarge": 30.13118,
-    "p3.2xlarge": 3.06,
-    "p3.8xlarge": 12.24,
-    "p3.16xlarge": 24.48,
     "p4d.24xlarge": 21.957642,
     "p4de.24xlarge": 27.44705,
     "p5.4xlarge": 6.88,
@@ -164,7 +161,6 @@ _MORE: Mapping[str, Mapping[str, float]] = {
     "g5": _G5,
     "g6": _G5,
     "g6e": _G5,
-    "p3": {**_HERE, "eu-west-1": 1.08, "eu-central-1": 1.2493, "ap-northeast-1": 1.3706, "ca-central-1": 1.1},
     "p4d": _HERE,
     "p4de": {"us-east-1": 1.0, "us-west-2": 1.0},
     "p5": {

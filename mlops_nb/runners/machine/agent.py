@@ -13,14 +13,12 @@ from mlops_nb.runners.machine.gpus import gpu_use
 from mlops_nb.runners.machine.log import MachineLog
 from mlops_nb.runners.machine.loop import Ended, MachineLoop
 from mlops_nb.runners.machine.notices import notices_of
-from mlops_nb.runners.machine.settings import read_settings, write_settings
+from mlops_nb.runners.machine.settings import ENV_SECRETS, read_settings, remove_secrets, write_settings
 from mlops_nb.runners.machine.signals import told_by_signals
 from mlops_nb.runners.machine.site import Site, work_at
 from mlops_nb.runners.machine.switch import SwitchFiles, uptime
 from mlops_nb.runners.machine.work import Work
 from mlops_nb.store.runners import RunnerLedger
-
-_PRIVATE = ("MLOPS_NB_AGENT_SECRETS",)
 
 
 class LedgerServer:
@@ -64,7 +62,8 @@ def _loop(path: Path, environment: dict[str, str], log: MachineLog, make: Callab
     enrolled = enrol(settings, log.write)
     settings = settings.without_secrets()
     write_settings(path, settings)
-    folder = Path(settings.folder) if settings.folder else path.parent / "work"
+    remove_secrets(environment)
+    folder = Path(settings.folder) if settings.folder else Path.cwd() / "runner"
     folder.mkdir(parents=True, exist_ok=True)
     site = Site(
         runner_id=settings.runner_id,
@@ -75,7 +74,7 @@ def _loop(path: Path, environment: dict[str, str], log: MachineLog, make: Callab
         folder=folder,
         user=settings.user,
         log=log.write,
-        environment={name: value for name, value in environment.items() if name not in _PRIVATE},
+        environment={name: value for name, value in environment.items() if name != ENV_SECRETS},
     )
     rented = bool(settings.switch)
     return MachineLoop(

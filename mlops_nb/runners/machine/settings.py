@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -27,7 +28,7 @@ class AgentSettings(Record, frozen=True, kw_only=True):
         ticket: What is exchanged for the secret and the agent's token there, once.
         mailbox: URL with a signature where the secret lies instead, once.
         secret: The secret itself, where it can be used once only (GitHub's JIT configuration). Base64 or text, as the work knows it.
-        folder: Where the agent works.
+        folder: Where the agent works; "": a folder in the present one.
         switch: The folder of the dead-man's switch; "": there is none, or the environment names its files.
         user: Whose account executes jobs; "": the agent's own.
     """
@@ -57,14 +58,14 @@ class AgentSettings(Record, frozen=True, kw_only=True):
 SECRETS = ("ticket", "mailbox", "secret")
 
 
-def read_settings(path: Path, environment: dict[str, str] | None = None) -> AgentSettings:
+def read_settings(path: Path, environment: Mapping[str, str] | None = None) -> AgentSettings:
     """Return the settings of a file, with the secrets of the folder that `MLOPS_NB_AGENT_SECRETS` names.
 
     Raises:
         NotFound: If there is no such file.
         InvalidInput: If others could read its secrets, or it is not one of ours.
     """
-    environment = dict(os.environ) if environment is None else environment
+    environment = os.environ if environment is None else environment
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -85,6 +86,13 @@ def read_settings(path: Path, environment: dict[str, str] | None = None) -> Agen
             settings, **{name: file.read_text(encoding="utf-8").strip() for name, file in brought.items() if file.is_file()}
         )
     return settings
+
+
+def remove_secrets(environment: Mapping[str, str]) -> None:
+    """Remove the secrets that a cloud has brought: they were used, and jobs must not find them."""
+    folder = environment.get(ENV_SECRETS)
+    for name in SECRETS if folder else ():
+        (Path(str(folder)) / name).unlink(missing_ok=True)
 
 
 def write_settings(path: Path, settings: AgentSettings) -> None:

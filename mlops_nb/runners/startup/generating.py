@@ -154,25 +154,18 @@ def machine_program(runner: Runner, settings: AgentSettings, installation: Insta
 
 
 def process_program(runner: Runner, settings: AgentSettings, installation: Installation) -> str:
-    """Return the program for a container or a folder on a host: it ends when the agent ends, and its switch ends no more than it."""
-    limits = {"max": str(max(1, int(settings.max_seconds))), "first": str(int(REGISTER_SECONDS))}
-    values = {
-        "package": installation.package,
-        "index": installation.index,
-        "program": shlex.join(installation.program),
-    }
-    files = [
-        _file("$etc/machine.env", _assignments(limits), "600"),
-        _file("$etc/agent.json", _json(settings), "600"),
-        _file("$home/switch", _resource("switch.sh"), "755"),
-    ]
+    """Return the program for a container or a folder on a host, whose keeper (`clouds/keeper.sh`) is its dead-man's switch.
+
+    It becomes the agent, and ends with it.
+    """
+    values = {"package": installation.package, "index": installation.index, "program": shlex.join(installation.program)}
+    files = [_file("$etc/agent.json", _json(settings), "600")]
     if runner.request.startup_script:
         files.append(_file("$etc/startup", _script(runner.request.startup_script), "700"))
     return "".join(
         (
-            "umask 077\nhome=${MLOPS_NB_MACHINE_DIR:+$MLOPS_NB_MACHINE_DIR/agent}\n"
-            '[ -n "$home" ] || home=$(mktemp -d "${TMPDIR:-/tmp}/mlops-nb.XXXXXXXX")\n'
-            'etc=$home/etc run=$home/run\nmkdir -p "$etc" "$run"\n',
+            # What is secret goes with the machine's own temporary folder; what may be large is where its keeper has room for it.
+            'umask 077\nhome=$PWD\netc=$(mktemp -d "${TMPDIR:-/tmp}/mlops-nb.XXXXXXXX") || exit 1\n',
             *files,
             _assignments(values),
             _resource("process.sh"),

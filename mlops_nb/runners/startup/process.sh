@@ -1,12 +1,16 @@
-# Runs the agent of a runner on a machine that is not ours to power off: a container, or a folder on another host.
+# Runs the agent of a runner on a machine that is not ours to power off: a container, or a folder on a host. Its keeper ends it.
 set -eu
-umask 077
 
 say() { echo "mlops-nb: $1"; }
 
 if [ -e "$etc/startup" ]; then
   say "Run the start-up script of this runner"
-  (cd / && exec "$etc/startup") </dev/null
+  code=0
+  "$etc/startup" </dev/null || code=$?
+  if [ "$code" != 0 ]; then
+    say "FAILED: the start-up script ended with exit status $code"
+    exit "$code"
+  fi
 fi
 
 if [ -z "$program" ] && { [ -n "$package" ] || ! command -v mlops-nb >/dev/null; }; then
@@ -15,6 +19,10 @@ if [ -z "$program" ] && { [ -n "$package" ] || ! command -v mlops-nb >/dev/null;
     uv venv -q --python '>=3.11' "$home/venv"
     uv pip install -q --python "$home/venv/bin/python" ${index:+--index-url "$index"} "$package"
   else
+    if ! command -v python3 >/dev/null; then
+      say "FAILED: this host has no python3 and no uv, of which mlops-nb needs one"
+      exit 1
+    fi
     python3 -m venv "$home/venv"
     "$home/venv/bin/python" -m pip install -q --disable-pip-version-check ${index:+--index-url "$index"} "$package"
   fi
@@ -22,11 +30,5 @@ if [ -z "$program" ] && { [ -n "$package" ] || ! command -v mlops-nb >/dev/null;
 fi
 [ -n "$program" ] || program=mlops-nb
 
-if [ -n "${MLOPS_NB_LEASE:-}" ]; then
-  # shellcheck disable=SC2086 # words
-  exec $program runner agent --settings "$etc/agent.json"
-fi
-export MLOPS_NB_LEASE="$run/lease" MLOPS_NB_HARD_STOP="$run/hard_stop"
-MLOPS_NB_ETC=$etc MLOPS_NB_RUN=$run sh "$home/switch" watch-pid "$$" &
-# shellcheck disable=SC2086
+# shellcheck disable=SC2086 # words
 exec $program runner agent --settings "$etc/agent.json"

@@ -3,7 +3,6 @@
 #
 #   switch watch          look every few seconds; the service mlops-nb-switch runs this from the machine's first second on
 #   switch off [REASON]   end the machine now
-#   switch watch-pid PID  the same for a container: end that process, and all of its group
 #
 # /run/mlops-nb/lease and hard_stop hold whole seconds of the machine's uptime, and the agent writes them. Needs no network and
 # no credentials of a cloud: the machine was created so that it is removed when it powers off. POSIX shell, nothing else.
@@ -60,12 +59,12 @@ verdict() {
   now=$(uptime_s)
   lease=$(number "$run/lease")
   hard=$(number "$run/hard_stop")
-  [ "$hard" -gt 0 ] || hard=$((begun + max - before))
+  [ "$hard" -gt 0 ] || hard=$((max - before))
   if [ "$now" -ge "$hard" ]; then
     echo "its time limit is reached"
   elif [ "$lease" -gt 0 ] && [ "$now" -ge "$lease" ]; then
     echo "its lease ran out: the agent gave no sign of life"
-  elif [ "$lease" -eq 0 ] && [ "$now" -ge $((begun + first)) ]; then
+  elif [ "$lease" -eq 0 ] && [ "$now" -ge "$first" ]; then
     echo "its agent did not report within $first s"
   fi
 }
@@ -96,7 +95,6 @@ watch() {
   umask 077
   mkdir -p "$run" "$state"
   before=$(lived_before)
-  begun=0 # the uptime of a machine begins with it
   scheduled=
   while :; do
     why=$(verdict)
@@ -110,30 +108,11 @@ watch() {
   done
 }
 
-watch_pid() {
-  umask 077
-  mkdir -p "$run"
-  before=0
-  begun=$(uptime_s) # of the node, which was there before
-  while kill -0 "$1" 2>/dev/null; do
-    why=$(verdict)
-    if [ -n "$why" ]; then
-      say "this machine ends: $why"
-      kill -TERM "$1"
-      sleep "$patience"
-      kill -KILL -- "-$1" 2>/dev/null || kill -KILL "$1"
-      return
-    fi
-    sleep "$turn"
-  done
-}
-
 case ${1:-} in
   watch) watch ;;
-  watch-pid) watch_pid "$2" ;;
   off) power_off "${2:-}" ;;
   *)
-    echo "usage: switch watch | watch-pid PID | off [REASON]" >&2
+    echo "usage: switch watch | off [REASON]" >&2
     exit 2
     ;;
 esac
