@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mlops_nb.core.records import Record
-from mlops_nb.errors import MlopsError
+from mlops_nb.errors import MlopsError, NotSupported
 from mlops_nb.forges.runners import ForgeJob, Rerun
 from mlops_nb.runners.agents.enrolment import Enrolment
 from mlops_nb.runners.agents.keeper import Keeper
@@ -242,6 +242,9 @@ class ForgeWork(ABC):
             try:
                 with self._asking:
                     return Enrolment.decode(self.keeper.registration())
+            except NotSupported as error:  # it takes no more work, and the server knows that before the next sign of life
+                self._finish(error.message)
+                return None
             except MlopsError as error:
                 if error.code != "TEMPORARILY_UNAVAILABLE":
                     raise
@@ -295,7 +298,8 @@ class ForgeWork(ABC):
                 break
             if done.state == "waiting":
                 time.sleep(_QUICK)
-        words = {"started": f"It is run again: {done.url}", "waiting": f"It will be run again by the server: {done.reason}"}
+        waiting = f"It can be run again when its run has ended, which goes on elsewhere: {done.url} {done.reason}"
+        words = {"started": f"It is run again: {done.url}", "waiting": waiting}
         return words.get(done.state, f"It is not run again: {done.reason}")
 
     def _unregister(self) -> None:
