@@ -110,18 +110,20 @@ class GitHubRunners:
     # Jobs
 
     def job_of(self, agent: ForgeAgent, hint: ForgeJob | None) -> ForgeJob | None:
-        """Return the job of a runner: that of the run which the machine names, else of the runs in progress of the repository."""
+        """Return the job of a runner: that of the run which the machine names, else of the newest runs of the repository."""
         if hint is not None and hint.run.isdigit() and self._is_here(hint.repository):
             found = self._job_in(hint.repository, hint.run, agent)
             if found is not None:
                 return found
         if self.place.level != "repository":
             return None
-        path, params = f"{self._base}/actions/runs", {"status": "in_progress", "per_page": MOST_RUNS_LOOKED_AT}
-        for run in (self.client.get(path, what="list the runs in progress", params=params) or {}).get("workflow_runs", []):
-            found = self._job_in(self.place.path, str(run["id"]), agent)
-            if found is not None:
-                return found
+        path, params = f"{self._base}/actions/runs", {"per_page": MOST_RUNS_LOOKED_AT}
+        newest = (self.client.get(path, what="list the newest runs", params=params) or {}).get("workflow_runs", [])
+        for run in newest:
+            if run["status"] != "completed" or run.get("conclusion") in ("cancelled", "failure"):
+                found = self._job_in(self.place.path, str(run["id"]), agent)
+                if found is not None:
+                    return found
         return None
 
     def _is_here(self, repository: str) -> bool:

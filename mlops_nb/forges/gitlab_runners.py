@@ -118,7 +118,11 @@ class GitLabRunners:
     def job_of(self, agent: ForgeAgent, hint: ForgeJob | None) -> ForgeJob | None:
         """Return the job that a runner is at, or its last one where that was cut off in the last minutes. GitLab needs no hint."""
         params = {"order_by": "id", "sort": "desc", "per_page": 1}
-        for job in self.client.get(f"runners/{part(agent.id)}/jobs", what=f"list the jobs of runner {agent.id}", params=params) or []:
+        try:
+            listed = self.client.get(f"runners/{part(agent.id)}/jobs", what=f"list the jobs of runner {agent.id}", params=params)
+        except ForgeNotFound:  # a runner that is gone takes the memory of its jobs with it
+            return None
+        for job in listed or []:
             if job["status"] == "success":
                 return None
             more = {"name": job["name"], "repository": job["project"]["path_with_namespace"], "url": job.get("web_url") or ""}

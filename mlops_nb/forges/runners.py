@@ -88,11 +88,15 @@ class ForgeJob(Record, frozen=True, kw_only=True):
 
 
 class Rerun(Record, frozen=True, kw_only=True):
-    """What became of the wish to have an interrupted job again: begun (`url` says where), too early yet, or not to be had."""
+    """What became of the wish to have an interrupted job again: begun (`url` says where), too early yet, or not to be had.
+
+    `job` is the one that the forge knows, where it was found: it can be asked for again when the runner is long gone.
+    """
 
     state: Literal["started", "waiting", "refused"]
     url: str = ""
     reason: str = ""
+    job: ForgeJob | None = None
 
 
 class RunnerForge(Protocol):

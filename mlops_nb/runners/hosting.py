@@ -34,6 +34,10 @@ REAP_SECONDS = 600.0
 HOLD_SECONDS = 60.0
 """How long a process that has died keeps what it did from the others."""
 
+AGAIN_SECONDS = 30.0
+"""Between two tries to have a job done again whose run goes on elsewhere; this server gives up with its end, or after a day."""
+_MOST_TRIES = 2880
+
 HOSTED = "hosted"
 """The kind of event by which a server knows again what servers launch; what a command line launches it does itself."""
 
@@ -218,11 +222,25 @@ class RunnerHost:
         return self._parts.keeper(self._ledger, self._ledger.get(runner_id)).unregister()
 
     def interrupted(self, runner_id: str, job: Mapping[str, Any] | None) -> Rerun:
-        """Have the forge do a job again that is cut off, once."""
+        """Have the forge do a job again that is cut off, once; what is too early yet is asked for until the forge takes it."""
         from mlops_nb.forges.runners import ForgeJob
 
         cut: ForgeJob | None = None if job is None else ForgeJob(**job)
-        return self._parts.keeper(self._ledger, self._ledger.get(runner_id)).interrupted(cut)
+        keeper = self._parts.keeper(self._ledger, self._ledger.get(runner_id))
+        done = keeper.interrupted(cut)
+        if done.state == "waiting" and done.job is not None:
+            self._work(f"run the job of {runner_id} again", lambda: self._run_again(keeper, cut))
+        return done
+
+    def _run_again(self, keeper: Keeper, job: ForgeJob | None) -> None:
+        """Ask for a job while its run goes on elsewhere, for a day at most."""
+        for _ in range(_MOST_TRIES):
+            if self._stopping.wait(AGAIN_SECONDS):
+                raise Suspended
+            done = keeper.interrupted(job)
+            if done.state != "waiting":
+                log.info("A job that was cut off is %s: %s %s", done.state, done.url, done.reason)
+                return
 
     # -- in the background
 

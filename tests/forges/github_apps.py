@@ -10,7 +10,7 @@ import jwt
 
 from tests.forges.filling import filled
 from tests.forges.github_git import REPO, GitData
-from tests.forges.github_state import Account, message, not_found, user
+from tests.forges.github_state import ALL_PERMISSIONS, Account, message, not_found, user
 from tests.forges.server import Reply, Request, route
 
 
@@ -33,6 +33,7 @@ class Apps(GitData):
         return app
 
     @route("GET", REPO + "/installation")
+    @route("GET", "/orgs/{org}/installation")
     def get_installation(self, request: Request) -> Reply:
         app = self._app(request)
         return Reply(filled("github", "installation", id=int(app) * 10, app_id=int(app), account=user("acme")))
@@ -43,6 +44,6 @@ class Apps(GitData):
         if request.params["installation_id"] != f"{app}0":
             return not_found()
         token = f"ghs_{secrets.token_hex(18)}"
-        self.tokens[token] = Account(f"app-{app}[bot]")
+        self.tokens[token] = Account(f"app-{app}[bot]", {**ALL_PERMISSIONS, "organization_self_hosted_runners": "write"})
         until = datetime.fromtimestamp(time.time() + self.installation_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return Reply(filled("github", "installation-token", token=token, expires_at=until), 201)

@@ -177,9 +177,9 @@ class Runners(GitData):
         one = self.agents.get(int(parts[1]))
         if one is None or request.headers.get("Authorization") != f"Bearer {one.key}":
             return Reply({"message": "The runner registration has been deleted from the server."}, 401)
-        return self._next(one) if parts[2] == "next" else self._done(one, request.json())
+        return self.hand_out(one) if parts[2] == "next" else self._done(one, request.json())
 
-    def _next(self, one: Agent) -> Reply:
+    def hand_out(self, one: Agent) -> Reply:
         one.online = True
         if one.had or one.job is not None:
             return Reply(None, 204)

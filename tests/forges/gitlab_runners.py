@@ -161,14 +161,14 @@ class GitLabRunners(GitLabProject):
         sent = request.json()
         one = next((agent for agent in self.agents.values() if agent.token == sent.get("token")), None)
         if parts[1] == "request":
-            return Reply({"message": "403 Forbidden"}, 403) if one is None else self._next(one)
+            return Reply({"message": "403 Forbidden"}, 403) if one is None else self.hand_out(one)
         job = self.jobs.get(int(parts[1]))
         if one is None or job is None or job.runner != one.id or job.status != "running":
             return Reply({"message": "403 Forbidden"}, 403)
         job.status = sent["state"]
         return Reply({})
 
-    def _next(self, one: Agent) -> Reply:
+    def hand_out(self, one: Agent) -> Reply:
         one.online = True
         for job in self.jobs.values():
             if job.status == "pending" and set(job.tags) <= set(one.tags) and (job.tags or one.run_untagged) and not one.paused:

@@ -39,7 +39,7 @@ class GitHubRunnersWorld(GitHubWorld):
     def take_job(self, name: str, agent: str) -> str:
         """Give a job to a runner that is there; return the job's id."""
         job = self.server.add_job(name, labels=("cml",))
-        self.server._next(self.server.agents[int(agent)])
+        self.server.hand_out(self.server.agents[int(agent)])
         return str(job.id)
 
     def lose_job(self, id: str) -> None:
@@ -70,7 +70,7 @@ class GitLabRunnersWorld(GitLabWorld):
 
     def take_job(self, name: str, agent: str) -> str:
         job = self.server.add_job(name)
-        self.server._next(self.server.agents[int(agent)])
+        self.server.hand_out(self.server.agents[int(agent)])
         return str(job.id)
 
     def lose_job(self, id: str) -> None:

@@ -43,6 +43,7 @@ ROOT = Path(__file__).parent.parent.parent
 class SmallKeeper:
     def __init__(self) -> None:
         self.asked: list[object] = []
+        self.too_early = 0
 
     def registration(self) -> bytes:
         return b"another jit configuration"
@@ -52,6 +53,9 @@ class SmallKeeper:
 
     def interrupted(self, job: ForgeJob | None) -> Rerun:
         self.asked.append(job)
+        if self.too_early:
+            self.too_early -= 1
+            return Rerun(state="waiting", reason="the run goes on", job=ForgeJob(id="7", run="1"))
         return Rerun(state="started", url="https://forge.example/o/r/actions/runs/1")
 
 
@@ -283,6 +287,17 @@ def test_a_machine_gets_another_registration_only_while_it_may_work(servers: Ser
     for one, why in ((runner, "taken back"), (single, "single job")):
         with pytest.raises(NotSupported, match=why):
             host.registration(one.id)
+
+
+def test_a_job_whose_run_goes_on_elsewhere_is_asked_for_until_the_forge_takes_it(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlops_nb.runners.hosting.AGAIN_SECONDS", 0.01)
+    host = servers.start(tick_seconds=30)
+    runner = host.launch(wish(kind="github", repository=PLACE))
+    servers.wait(runner, RunnerState.BOOTING)
+    servers.parts.keeping.too_early = 3
+    assert host.interrupted(runner.id, None).state == "waiting"
+    until(lambda: len(servers.parts.keeping.asked) == 4)
+    assert servers.parts.keeping.too_early == 0
 
 
 def test_where_nothing_was_launched_no_store_is_made_and_no_cloud_asked(tmp_path: Path) -> None:

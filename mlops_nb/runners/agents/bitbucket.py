@@ -23,7 +23,7 @@ from mlops_nb.runners.agents.processes import AgentProcess, clean_environment
 
 _PIPELINE = "BITBUCKET_PIPELINE_UUID"
 _SECONDS = 30.0
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _DIGEST = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 
 

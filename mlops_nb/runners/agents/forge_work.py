@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mlops_nb.core.records import Record
-from mlops_nb.errors import MlopsError
+from mlops_nb.errors import MlopsError, NotSupported
 from mlops_nb.forges.runners import ForgeJob, Rerun
 from mlops_nb.runners.agents.enrolment import Enrolment
 from mlops_nb.runners.agents.keeper import Keeper
@@ -89,6 +89,7 @@ class ForgeWork(ABC):
         self._sessions = 0
         self._done = 0
         self._seen = Look()
+        self._last_job: ForgeJob | None = None
         self._draining = self._stopping = self._interrupted = False
         self._finished: WorkStatus | None = None
         self._ready = False
@@ -223,6 +224,7 @@ class ForgeWork(ABC):
             session.process.end(1.0)
         session.process.wait()
         seen = self.look(session)
+        self._last_job = seen.job or self._last_job
         self._tell_change(Look(begun=seen.begun))
         session.process.sweep()
         self.close(session)
@@ -240,6 +242,9 @@ class ForgeWork(ABC):
             try:
                 with self._asking:
                     return Enrolment.decode(self.keeper.registration())
+            except NotSupported as error:  # it takes no more work, and the server knows that before the next sign of life
+                self._finish(error.message)
+                return None
             except MlopsError as error:
                 if error.code != "TEMPORARILY_UNAVAILABLE":
                     raise
@@ -272,7 +277,8 @@ class ForgeWork(ABC):
         self.tell(f"The job {seen.words or '(unknown)'} is cut off: {notice}")
         self.cancel(session)
         session.process.wait(max(_QUICK, (deadline - time.monotonic()) / 2))
-        self.tell(self._again(seen.job, deadline))
+        # Which job that is may be known only by now: the agent has it before it says so.
+        self.tell(self._again(seen.job or self.look(session).job or self._last_job, deadline))
         self._finish(notice)
 
     def _again(self, job: ForgeJob | None, deadline: float) -> str:
@@ -292,7 +298,8 @@ class ForgeWork(ABC):
                 break
             if done.state == "waiting":
                 time.sleep(_QUICK)
-        words = {"started": f"It is run again: {done.url}", "waiting": f"It will be run again by the server: {done.reason}"}
+        waiting = f"It can be run again when its run has ended, which goes on elsewhere: {done.url} {done.reason}"
+        words = {"started": f"It is run again: {done.url}", "waiting": waiting}
         return words.get(done.state, f"It is not run again: {done.reason}")
 
     def _unregister(self) -> None:

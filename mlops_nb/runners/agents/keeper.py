@@ -63,6 +63,7 @@ class OwnKeeper:
 
     def __init__(self, registrar: ForgeRegistrar, runner: Callable[[], Runner], note: Note) -> None:
         self._registrar, self._runner, self._note = registrar, runner, note
+        self._waiting: ForgeJob | None = None
 
     def registration(self) -> bytes:
         return self._registrar.enrol(self._runner(), self._note, again=True)
@@ -71,4 +72,8 @@ class OwnKeeper:
         return self._registrar.unregister(self._runner())
 
     def interrupted(self, job: ForgeJob | None) -> Rerun:
-        return self._registrar.interrupted(self._runner(), job)
+        """Ask for the job; one that was found and is too early is asked for again by itself, also when the runner is gone."""
+        known = self._waiting
+        done = self._registrar.interrupted(self._runner(), job) if known is None else self._registrar.again(known)
+        self._waiting = done.job if done.state == "waiting" else None
+        return done

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from mlops_nb.clouds.base import Found, Note
 from mlops_nb.core.runners import TAG_EXPIRES, TAG_INSTALLATION, TAG_NAME, TAG_RUNNER, Resource, Runner
 from mlops_nb.errors import AlreadyExists, InvalidInput, NotSupported
@@ -205,8 +207,12 @@ class ForgeRegistrar:
             done = self.forge.again(job)
             left = deadline - time.monotonic()
             if done.state != "waiting" or left <= 0:
-                return done
+                return replace(done, job=job)
             sleep(min(POLL_SECONDS, left))
+
+    def again(self, job: ForgeJob) -> Rerun:
+        """Ask again for a job that the forge could not begin yet."""
+        return replace(self.forge.again(job), job=job)
 
     def _job(self, runner: Runner, hint: ForgeJob | None) -> ForgeJob | None:
         """Return the job by the registrations that we have noted: the machine's word alone opens nothing."""
