@@ -37,7 +37,7 @@ def admit(store: ServedStore, token: str, operation: Operation, request: Any) ->
             return runner
         case AgentScope.RUNS if all(store.runners.may_write(runner.id, run_id) for run_id in request.run_ids):
             return runner
-        case AgentScope.EXECUTION if _is_its_execution(store, runner, request.filter):
+        case AgentScope.EXECUTION if _is_its_execution(store, runner, request.filter or ""):
             return runner
     raise PermissionDenied(
         f"The agent of the runner '{runner.name}' may not do this ({operation.name}).",

@@ -27,6 +27,7 @@ from mlops_nb.api.project import Served
 from mlops_nb.api.router import MethodNotAllowed, Route
 from mlops_nb.api.service import OperationService
 from mlops_nb.api.upload import IN_MEMORY, UploadPipe
+from mlops_nb.core.runners import CloudName
 from mlops_nb.errors import MlopsError
 
 log = logging.getLogger("mlops_nb.api")
@@ -43,6 +44,8 @@ _WARN_EVERY = 60.0
 _NO_ROUTE = "none"
 _SAFE = frozenset({"GET", "HEAD"})
 _MACHINE = Caller("", False)
+_LARGEST_TICKET = 1 << 16
+_NOT_HERE: tuple[CloudName, ...] = ("local", "ssh")  # whoever may write a team's store may not run programs on its server
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -58,12 +61,14 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         base_path: What comes before every path, as `/mlops`, or "".
         count: Whether `/metrics` tells what the server does.
+        url: Where it is found on this machine; machines elsewhere are told what `MLOPS_NB_SERVER_URL` says.
     """
 
     served: Served
     access: Access
     base_path: str = ""
     count: bool = False
+    url: str = ""
 
 
 def application(mount: Mount, lifeline: int | None = None) -> Application:
@@ -89,6 +94,7 @@ class TeamServer:
         self._gate = Gate(mount.access)
         self._base = mount.base_path
         self._lifeline = lifeline
+        self._url = mount.url
         self._answer = _with_cors(self._respond, mount.access.origins)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -165,7 +171,20 @@ class TeamServer:
         if route is None:
             return not_found()
         exchange.operation = route.operation.name
+        if agent:
+            refusal = await self.service.run(self._unknown, agent)
+            if refusal is not None:
+                return refusal  # before its body is read, which may be long
+        else:
+            exchange.largest = _LARGEST_TICKET
         return await self._run(route, exchange, _MACHINE, agent)
+
+    def _unknown(self, agent: str) -> HttpAnswer | None:
+        try:
+            self.service.project.store().runners.agent(agent)
+        except MlopsError as error:
+            return refuse(error)
+        return None
 
     async def _run(self, route: Route, exchange: _Exchange, caller: Caller, agent: str = "") -> HttpAnswer:
         is_upload = route.operation.upload
@@ -214,6 +233,7 @@ class TeamServer:
             loop.add_reader(self._lifeline, _end, self._lifeline)
         watching = loop.create_task(self._watch())
         self.service.courier.start()
+        self.service.host_runners(lambda: self._url, refused=_NOT_HERE)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         watching.cancel()
@@ -252,6 +272,7 @@ class _Exchange:
         self.status = 499  # as long as no answer has begun: the client left
         self.received = 0
         self.sent = 0
+        self.largest = MAX_JSON_BODY
         self._receive = receive
         self._send = send
 
@@ -262,10 +283,10 @@ class _Exchange:
             BodyTooLarge: If it is larger than one that is read into memory may be.
         """
         length = self.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > MAX_JSON_BODY:
+        if length.isdigit() and int(length) > self.largest:
             raise BodyTooLarge
-        body, more = await self.beginning(MAX_JSON_BODY + 1)
-        if more or len(body) > MAX_JSON_BODY:
+        body, more = await self.beginning(self.largest + 1)
+        if more or len(body) > self.largest:
             raise BodyTooLarge
         return body
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from mlops_nb.api.operation import Operation, Stream
+from mlops_nb.api.operation import Operation, Permission, Stream
 from mlops_nb.api.table import OPERATIONS
 
 FILE = Path(__file__).with_name("openapi.json")
@@ -78,6 +78,10 @@ def _operation(operation: Operation, name: str, method: str, path: str, named: d
         "x-permission": operation.permission.value,
         "responses": {"200": _answer(operation, named), "default": {"$ref": "#/components/responses/Error"}},
     }
+    if operation.permission is Permission.TICKET:
+        entry["security"] = []
+    elif operation.agent is not None:
+        entry["x-agent"] = operation.agent.value
     info = msgspec.inspect.type_info(operation.request)
     assert isinstance(info, msgspec.inspect.StructType)
     own = msgspec.json.schema_components([operation.request], ref_template=_REF)[1]

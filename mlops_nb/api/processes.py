@@ -78,6 +78,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         if settings.mount.count and (several or settings.metrics_folder is not None):
             stack.enter_context(_shared_figures(settings.metrics_folder))
         url = _url(listener, settings.mount.base_path)
+        settings = msgspec.structs.replace(settings, mount=msgspec.structs.replace(settings.mount, url=url))
         if several:
             # What all processes need is loaded before they part.
             import mlops_nb.store.sql.store  # noqa: F401

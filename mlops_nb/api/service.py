@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -21,7 +21,9 @@ from mlops_nb.api.router import Route, Router
 from mlops_nb.api.table import OPERATIONS
 from mlops_nb.api.upload import UploadPipe
 from mlops_nb.config import Project
+from mlops_nb.core.runners import CloudName
 from mlops_nb.errors import StoreUnreachable
+from mlops_nb.runners.hosting import RunnerHost
 from mlops_nb.webhooks.delivering import Courier
 
 log = logging.getLogger("mlops_nb.api")
@@ -112,6 +114,19 @@ class OperationService:
         finally:
             pipe.stop()
 
+    def host_runners(self, url: Callable[[], str], *, refused: Collection[CloudName] = ()) -> None:
+        """Launch, keep and end machines from now on; see `RunnerHost`.
+
+        Args:
+            url: Returns where this server is found, for machines that have no better address.
+            refused: Where no runner is launched.
+        """
+        from mlops_nb.runners.opening import OpenParts
+
+        host = RunnerHost(lambda create: self.project.store(create=create).runners, OpenParts(url), refused=refused)
+        self.project.runner_host = host
+        host.start()
+
     def close(self) -> None:
         """Break uploads off, let operations that run end, then close the store. Requests that come later are refused."""
         with self._ending:
@@ -120,6 +135,8 @@ class OperationService:
         for pipe in list(self._pipes):
             pipe.fail()
         self.courier.stop()
+        if self.project.runner_host is not None:
+            self.project.runner_host.close()
         self._uploads.shutdown(wait=True, cancel_futures=True)
         if self._writer is not None:
             self._writer.join()

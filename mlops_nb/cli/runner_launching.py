@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlops_nb.core.runners import AgentWish, RunnerRequest
-from mlops_nb.errors import InvalidInput
+from mlops_nb.errors import InvalidInput, MlopsError
 
 if TYPE_CHECKING:
+    from mlops_nb.runners.agents.registrar import ForgeRegistrar
     from mlops_nb.runners.base import Plan
 
 
@@ -38,9 +39,7 @@ def launch_from(given: dict[str, Any], *, as_json: bool) -> None:
             say(there, f"✓ {there.name} is there and has the labels {', '.join(agent.labels)}: nothing was launched.", as_json=as_json)
             return
     if request.cloud == "local" and agent.kind != "notebook":
-        from mlops_nb.cli.runner_here import run_here
-
-        run_here(request, driver=given["driver"], token=given["driver_token"], workdir=given["workdir"])
+        _run_here(request, registrar_of(agent.repository, driver=given["driver"], token=given["driver_token"]), given["workdir"])
         return
     runner = runners.launch(
         request,
@@ -51,6 +50,22 @@ def launch_from(given: dict[str, Any], *, as_json: bool) -> None:
         token=given["driver_token"],
     )
     say(runner, runner_line(runner), as_json=as_json)
+
+
+def _run_here(request: RunnerRequest, registrar: ForgeRegistrar, workdir: str | None) -> None:
+    """Be the runner: the agent works in the foreground until it is done, and what it did is told as it happens."""
+    import getpass
+    import socket
+    from pathlib import Path
+
+    from mlops_nb.clouds.local import machines_folder
+    from mlops_nb.fluent.runners import ledger
+    from mlops_nb.runners.agents.here import run_here
+
+    folder = Path(workdir).expanduser().absolute() if workdir else machines_folder().with_name("agents")
+    ended = run_here(request, registrar, ledger(), environment=os.environ, folder=folder, user=getpass.getuser(), host=socket.gethostname())
+    if ended.failed:
+        raise MlopsError(f"{request.name} has ended: {ended.reason}", hint="What it said is above, and in: mlops-nb runner logs NAME")
 
 
 def request_from(given: dict[str, Any]) -> RunnerRequest:

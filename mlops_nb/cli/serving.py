@@ -68,14 +68,15 @@ def start(
     json_flag: bool,
 ) -> None:
     """Serve MODEL: models:/NAME/3, NAME@prod, a run such as @best:auc, or runs:/RUN/PATH."""
+    from mlops_nb.core.durations import seconds_of
     from mlops_nb.fluent import serving
     from mlops_nb.magics.serve_cards import card_bundle
-    from mlops_nb.magics.serve_parsers import ENVIRONMENTS, seconds, share
+    from mlops_nb.magics.serve_parsers import ENVIRONMENTS, share
 
     endpoint = serving.serve(
         model,
         name,
-        ttl=seconds(ttl),
+        ttl=seconds_of(ttl),
         workers=workers,
         canary=share(canary) if canary else None,
         shadow=share(shadow) if shadow else None,
@@ -207,10 +208,10 @@ def rollback(name: str) -> None:
 @click.argument("ttl")
 def extend(name: str, ttl: str) -> None:
     """Let an endpoint live for TTL from now, such as 8h; one that is parked is tried again."""
+    from mlops_nb.core.durations import seconds_of
     from mlops_nb.fluent.serving import find_server
-    from mlops_nb.magics.serve_parsers import seconds
 
-    find_server().extend(name, seconds(ttl))
+    find_server().extend(name, seconds_of(ttl))
     click.echo(f"◉ {name} lives for {ttl} from now.")
 
 

@@ -24,6 +24,7 @@ from mlops_nb.runners.estimating import Estimate
 from mlops_nb.runners.requests import cloud_of, gpu_of, words_of
 from mlops_nb.store.base import TrackingStore
 from mlops_nb.store.rest import RestStore
+from mlops_nb.store.runners import RunnerLedger
 from mlops_nb.tracking import servers
 from mlops_nb.tracking.target import connect, resolve
 
@@ -88,31 +89,35 @@ def runners(*, everything: bool = False) -> Sequence[Runner]:
     return _runners(_quiet).list(all=everything)
 
 
+def ledger() -> RunnerLedger:
+    """Return where runners are kept: with the runs of this project."""
+    return _store().runners
+
+
 def history(name: str) -> tuple[Runner, Sequence[RunnerEvent]]:
     """Return a runner and what happened to it, in order.
 
     Raises:
         NotFound: If there is none of this name or id.
     """
-    ledger = _store().runners
-    runner = ledger.get(name)
-    return runner, ledger.events(runner.id)
+    kept = ledger()
+    runner = kept.get(name)
+    return runner, kept.events(runner.id)
 
 
 def logs(name: str, *, follow: bool = False) -> Iterator[str]:
     """Iterate over what a machine has said, in pieces; with `follow` until it is gone."""
     found = _runners(_quiet)
-    ledger = found.ledger
-    runner, at = ledger.get(name), 0
+    runner, at = found.ledger.get(name), 0
     while True:
         # Only who has the cloud's keys can read a console; a server's page of a log has its agent's words.
-        page = found.logs(runner.id, after=at) if hasattr(found, "logs") else ledger.log(runner.id, after=at)
+        page = found.logs(runner.id, after=at) if hasattr(found, "logs") else found.ledger.log(runner.id, after=at)
         if page.text:
             yield page.text
         if page.end > at and page.text:
             at = page.end
             continue
-        runner = ledger.get(runner.id)
+        runner = found.ledger.get(runner.id)
         if not follow or runner.state.is_over:
             return
         time.sleep(_POLL_SECONDS)

@@ -19,6 +19,8 @@ from mlops_nb.forges.runners import ForgeAgent, ForgeJob, Place, Registration, R
 from mlops_nb.forges.tokens import Secret, Token
 
 NAME_CHARACTERS: Final = 50
+LABEL_CHARACTERS: Final = 100
+"""Nowhere documented; ours have 54 at most."""
 REQUIRED: Final = "self.hosted"
 _LABEL = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*")
 _UUID = re.compile(r"\{[0-9a-fA-F-]{36}\}")
@@ -57,7 +59,7 @@ class BitbucketRunners:
     def register(self, name: str, labels: Sequence[str], tags: Mapping[str, str], *, single: bool = False) -> Registration:
         """Create a runner and return it with the OAuth client that it signs in by. Bitbucket shows its secret once."""
         for label in labels:
-            if not _LABEL.fullmatch(label):
+            if not _LABEL.fullmatch(label) or len(label) > LABEL_CHARACTERS:
                 raise RequestRefused(
                     f"{label[:80]!r} can be no label of a runner on Bitbucket.", hint="Use lower-case letters, digits and dots: gpu.large"
                 )

@@ -10,6 +10,8 @@ from mlops_nb.magics import cards
 from mlops_nb.magics.comparing import CompareMagics
 from mlops_nb.magics.completion import TrackCompleter
 from mlops_nb.magics.reporting import ReportMagics
+from mlops_nb.magics.runner_cards import RunnerList, runners_text
+from mlops_nb.magics.runner_completion import RunnerCompleter
 from mlops_nb.magics.serve_cards import EndpointList, endpoint_bundle, infos_bundle
 from mlops_nb.magics.serve_completion import ServeCompleter
 from mlops_nb.magics.serve_monitor import monitor_bundle
@@ -39,6 +41,11 @@ class Extension:
         self.serve = self.magics.serve
         self.serve.say = self.magics.say
         self.serve_completer = ServeCompleter(self.session, self.completer.known)
+        self.runner = self.magics.runner
+        self.runner.say = self.runner.jobs.say = self.magics.say
+        self.runner_completer = RunnerCompleter()
+        self._matchers = (self.completer.matcher, self.serve_completer.matcher, self.runner_completer.matcher)
+        self._taken: list[str] = []
 
     def load(self) -> None:
         """Register magics, hooks, completion and displays."""
@@ -48,17 +55,18 @@ class Extension:
         self.shell.register_magics(self.reporting)
         for name in taken:
             self.magics.say(f"%{name} belonged to another extension; it is ours now. %mlops {name} does the same.")
-        self._takes_serve = "serve" not in self.shell.magics_manager.magics["line"]
-        if self._takes_serve:
-            self.shell.register_magics(self.serve)
-        else:
-            self.magics.say("%serve belongs to another extension and stays its; ours is %mlops serve.")
+        for name, magic in (("serve", self.serve), ("runner", self.runner)):
+            if name in self.shell.magics_manager.magics["line"]:
+                self.magics.say(f"%{name} belongs to another extension and stays its; ours is %mlops {name}.")
+            else:
+                self.shell.register_magics(magic)
+                self._taken.append(name)
         self.shell.input_transformers_cleanup.insert(0, begin_of_track_cell)
         # Before the ledger's: what a cell changed in watched variables belongs to that cell.
         self.shell.events.register("post_run_cell", self._before_the_ledger)
         self.ledger.install()
         self.shell.events.register("post_run_cell", self.magics.after_cell)
-        self.shell.Completer.custom_matchers += [self.completer.matcher, self.serve_completer.matcher]
+        self.shell.Completer.custom_matchers += self._matchers
         formatter = self.shell.display_formatter.mimebundle_formatter
         formatter.for_type(ActiveRun, lambda run, **_: cards.active_run_bundle(run))
         formatter.for_type(Run, lambda run, **_: cards.run_bundle(run, self.magics.series_of(run)))
@@ -70,6 +78,7 @@ class Extension:
         formatter.for_type(Monitored, lambda monitored, **_: monitor_bundle(monitored))
         # As for runs.
         plain.for_type(EndpointList, lambda infos, printer, _cycle: printer.text(infos_bundle(infos)["text/plain"]))
+        plain.for_type(RunnerList, lambda found, printer, _cycle: printer.text(runners_text(found)))
         self.magics.say(self.magics.greeting())
 
     @staticmethod
@@ -82,16 +91,17 @@ class Extension:
         self.shell.events.unregister("post_run_cell", self._before_the_ledger)
         self.shell.events.unregister("post_run_cell", self.magics.after_cell)
         self.shell.input_transformers_cleanup.remove(begin_of_track_cell)
-        for matcher in (self.completer.matcher, self.serve_completer.matcher):
+        for matcher in self._matchers:
             self.shell.Completer.custom_matchers.remove(matcher)
-        for name in ("track", "compare", "report", "mlops", *(["serve"] if self._takes_serve else [])):
+        for name in ("track", "compare", "report", "mlops", *self._taken):
             self.shell.magics_manager.magics["line"].pop(name, None)
             self.shell.magics_manager.magics["cell"].pop(name, None)
         formatter = self.shell.display_formatter.mimebundle_formatter
         for kind in (ActiveRun, Run, Runs, Endpoint):
             formatter.pop(kind, None)
         self.shell.display_formatter.formatters["text/plain"].pop(Runs, None)
-        self.shell.display_formatter.formatters["text/plain"].pop(EndpointList, None)
+        for listed in (EndpointList, RunnerList):
+            self.shell.display_formatter.formatters["text/plain"].pop(listed, None)
 
 
 def load(shell: Any) -> None:

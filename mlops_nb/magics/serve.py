@@ -12,6 +12,7 @@ from typing import Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.display import display as _display
 
+from mlops_nb.core.durations import seconds_of
 from mlops_nb.core.formatting import format_number, one_line
 from mlops_nb.errors import InvalidInput, MlopsError, NotSupported, did_you_mean
 from mlops_nb.fluent import serving
@@ -19,7 +20,7 @@ from mlops_nb.magics import serve_cards as cards
 from mlops_nb.magics.arguments import split_words, unquoted
 from mlops_nb.magics.live import is_live
 from mlops_nb.magics.serve_monitor import live_panel, monitor_bundle
-from mlops_nb.magics.serve_parsers import ENVIRONMENTS, EXPRESSIONS, START_VERB, VERBS, parser_of, seconds, share
+from mlops_nb.magics.serve_parsers import ENVIRONMENTS, EXPRESSIONS, START_VERB, VERBS, parser_of, share
 from mlops_nb.magics.serve_snippets import snippets
 from mlops_nb.models.exports import NEXT_STEPS
 from mlops_nb.serving.client import Endpoint
@@ -120,7 +121,7 @@ class ServeMagics(Magics):
                 model,
                 name,
                 example=example,
-                ttl=seconds(arguments.ttl) if arguments.ttl else None,
+                ttl=seconds_of(arguments.ttl) if arguments.ttl else None,
                 workers=arguments.workers,
                 canary=share(arguments.canary) if arguments.canary else None,
                 shadow=share(arguments.shadow) if arguments.shadow else None,
@@ -201,7 +202,7 @@ class ServeMagics(Magics):
     def _load(self, arguments: Any) -> None:
         endpoint = self._endpoint(arguments.name)
         body = request_of(self._evaluate(arguments.data, "VAR")) if arguments.data else self._example_body(endpoint).encode()
-        duration = seconds(arguments.duration)
+        duration = seconds_of(arguments.duration)
         if not 0 < arguments.rps <= _MOST_RPS or not 0 < duration <= _LONGEST_LOAD:
             raise InvalidInput("%serve load sends at most 2,000 requests a second, for at most 10 minutes.", hint="Try --rps 50 --for 10s")
         self.say(_load(endpoint, body, arguments.rps, duration))
@@ -257,7 +258,7 @@ class ServeMagics(Magics):
 
     def _extend(self, arguments: Any) -> Endpoint:
         endpoint = self._endpoint(arguments.name)
-        endpoint.extend(seconds(arguments.ttl))
+        endpoint.extend(seconds_of(arguments.ttl))
         return endpoint
 
     # -- parts
@@ -314,7 +315,7 @@ def _port(text: str | None) -> int | None:
 def _limits(arguments: Any) -> Limits | None:
     given: dict[str, Any] = {}
     if arguments.timeout:
-        given["timeout"] = seconds(arguments.timeout)
+        given["timeout"] = seconds_of(arguments.timeout)
     if arguments.memory is not None:
         given["memory"] = arguments.memory << 20
     if not given:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable
 
 from mlops_nb.errors import InvalidInput
@@ -14,20 +13,6 @@ from mlops_nb.serving.records import ACCELERATIONS, ROUTES
 ENVIRONMENTS = {"clean": "virtualenv", "kernel": "local"}
 """`--env` in the words of `--env-manager`."""
 START_VERB = "_start"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
-_SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-
-
-def seconds(text: str) -> float:
-    """Return the seconds of a duration such as `30m`, `2h` or `90`.
-
-    Raises:
-        InvalidInput: If it is none.
-    """
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None:
-        raise InvalidInput(f"'{text}' is no duration.", hint="Write 90s, 30m, 2h or 7d.")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def share(text: str) -> float:

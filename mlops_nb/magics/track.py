@@ -26,6 +26,7 @@ from mlops_nb.magics.arguments import joined, split_assignment, split_words, unq
 from mlops_nb.magics.live import LiveCard, live_card
 from mlops_nb.magics.parsers import CELL_VERB, VERBS, parser_of
 from mlops_nb.magics.reading import ReadingVerbs
+from mlops_nb.magics.runner import RunnerMagics
 from mlops_nb.magics.seeding import seed_everything
 from mlops_nb.magics.serve import ServeMagics
 from mlops_nb.magics.twins import twin_of
@@ -37,7 +38,7 @@ from mlops_nb.tracking.target import resolve
 _EXPRESSIONS = ("--step", "--seed", "--example")
 _CELL_LINE = re.compile(r"%%track(?:[ \t]+(?P<rest>.*))?")
 _HELP_LINE = re.compile(r"\s*(?P<magic>%{1,2}track)(?:\s+(?P<verb>\w+))?\s*\?{1,2}\s*")
-_UNDER_MLOPS = ("track", "compare", "report", "serve", "doctor")
+_UNDER_MLOPS = ("track", "compare", "report", "serve", "runner", "doctor")
 _LITERAL = re.compile(r"""[rbuf]*["']""")
 
 
@@ -74,6 +75,7 @@ class TrackMagics(ReadingVerbs, Magics):
         self.session = session
         self.ledger = ledger
         self.serve = ServeMagics(shell)
+        self.runner = RunnerMagics(shell)
         self._attempts: dict[str, int] = {}
         self._card: LiveCard | None = None
         self._quiet: list[tuple[ActiveRun, Any]] = []
@@ -153,12 +155,14 @@ class TrackMagics(ReadingVerbs, Magics):
     @no_var_expand
     @line_magic
     def mlops(self, line: str) -> Any:
-        """Everything under one name: `%mlops track|compare|report|serve ...`; `%mlops doctor` checks."""
+        """Everything under one name: `%mlops track|compare|report|serve|runner ...`; `%mlops doctor` checks."""
         verb, _, rest = line.strip().partition(" ")
         if verb in ("track", "compare", "report"):
             return self.shell.run_line_magic(verb, rest)
         if verb == "serve":
             return self.serve.run(rest)
+        if verb == "runner":
+            return self.runner.run(rest)
         if verb in ("", "doctor"):
             from mlops_nb.magics.doctor import report
 

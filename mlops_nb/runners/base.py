@@ -102,7 +102,8 @@ class Registrar(Protocol):
 class Preparation(Protocol):
     """Makes what the machine of one runner starts with; an object serves one launch.
 
-    `enrol` is called once, `script` once for each offer that is tried, and `forget` at the end, whatever came of it.
+    `enrol` is called once, `script` once for each offer that is tried, and `forget` when the agent has reported or the launch has
+    failed: not where nobody waits for the agent, and not where the process goes away and another goes on.
     """
 
     def enrol(self, runner: Runner, note: Note) -> Mapping[str, str]:

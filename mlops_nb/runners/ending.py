@@ -13,6 +13,8 @@ from mlops_nb.runners.context import Context
 
 DESTROY_SECONDS = 300.0
 """How long clouds are asked whether something is gone at last."""
+UNREGISTER_SECONDS = 60.0
+"""How long a forge is asked to let go of an agent that it believes at work; it notices some minutes after the machine has gone."""
 ASK_SECONDS = 3.0
 MOST_FAILURES = 3
 """How often a cloud that does not answer is asked again; after that it is the reaper's."""
@@ -24,6 +26,20 @@ class NotRemoved(CloudError):
     def __init__(self, message: str, *, hint: str, left: Sequence[Resource]) -> None:
         super().__init__(message, hint=hint)
         self.left = left
+
+
+def go_on(ctx: Context, runner: Runner) -> Runner:
+    """Ask once for the removal of what is left of a runner that is being destroyed; close it where nothing is. Waits for nothing.
+
+    Raises:
+        NotRemoved: If something was refused; what only takes its time is no error.
+    """
+    left, why = remove(ctx, runner.cloud, runner.resources, seconds=0.0)
+    if not left:
+        return close(ctx, runner.id)
+    if why is not None:
+        raise fail(ctx, runner, left, why)
+    return ctx.ledger.get(runner.id)
 
 
 def end(ctx: Context, runner_id: str, reason: str, *, also: Iterable[Resource] = ()) -> Runner:
@@ -76,10 +92,11 @@ def close(ctx: Context, runner_id: str) -> Runner:
 def fail(ctx: Context, runner: Runner, left: Sequence[Resource], why: MlopsError | None) -> NotRemoved:
     """Note that something of a runner is still there, and return the error that says so."""
     what = ", ".join(sorted({f"{item.kind} {item.id}".strip() for item in left}))
-    text = f"{runner.name}: could not remove {what}" + (f": {why.message}" if why else f" within {DESTROY_SECONDS:g} s") + "."
+    text = f"{runner.name}: could not remove {what}" + (f": {why.message}" if why else ", it takes its time") + "."
 
     def decide(now: Runner) -> Runner:
-        return now if now.state is RunnerState.GONE else replace(now, resources=tuple(left))
+        known = {(item.kind, item.region, item.id) for item in now.resources} == {(item.kind, item.region, item.id) for item in left}
+        return now if now.state is RunnerState.GONE or known else replace(now, resources=tuple(left))
 
     ctx.change(runner.id, decide, "not-removed", text)
     ctx.tell(text)
@@ -98,8 +115,12 @@ def remove(
     machines = [item for item in resources if item.kind != "registration"]
     registrations, _ = _unregister(ctx, registrations)
     left, failure = _destroy(ctx, cloud, machines, seconds)
-    registrations, refusal = _unregister(ctx, registrations)
-    return (*left, *registrations), failure or refusal
+    deadline = ctx.clock.now() + min(seconds, UNREGISTER_SECONDS)
+    while True:
+        registrations, refusal = _unregister(ctx, registrations)
+        if not registrations or refusal is not None or ctx.clock.now() >= deadline:
+            return (*left, *registrations), failure or refusal
+        ctx.clock.wait(ASK_SECONDS)
 
 
 def _destroy(ctx: Context, name: CloudName, resources: Sequence[Resource], seconds: float) -> tuple[Sequence[Resource], MlopsError | None]:

@@ -70,6 +70,7 @@ class RunnerHost:
         parts: Clouds and forges.
         tick_seconds, reap_seconds: How often what is due by the ledger is done, and how often the clouds are searched.
         hold_seconds: How long a process that has died keeps its launches from the others.
+        refused: Where no runner is launched, as on the machine of a team's server itself.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class RunnerHost:
         tick_seconds: float = TICK_SECONDS,
         reap_seconds: float = REAP_SECONDS,
         hold_seconds: float = HOLD_SECONDS,
+        refused: Collection[CloudName] = (),
     ) -> None:
+        self._refused = frozenset(refused)
         self._stopping = threading.Event()
         self._open = ledger
         self._ledger = cast("RunnerLedger", _Watched(ledger, self._stopping))
@@ -121,7 +124,16 @@ class RunnerHost:
     # -- what is asked of it
 
     def plan(self, request: RunnerRequest) -> Plan:
-        """Return what a launch would try and cost; see `Runners.plan`."""
+        """Return what a launch would try and cost; see `Runners.plan`.
+
+        Raises:
+            NotSupported: If this server launches nothing there.
+        """
+        if request.cloud in self._refused:
+            raise NotSupported(
+                f"This server launches no runners on {request.cloud}.",
+                hint="Launch it from your own machine, by JupyterLab or by the command line there: mlops-nb runner launch",
+            )
         return self._runners().plan(request)
 
     def launch(self, request: RunnerRequest, *, user: str = "", ssh_public_key: str = "") -> Runner:
@@ -131,8 +143,8 @@ class RunnerHost:
             AlreadyExists: If a runner that is not gone has this name.
             MlopsError: If no machine fits, or the cloud does not answer.
         """
+        plan = self.plan(request)
         runners = self._runners()
-        plan = runners.plan(request)
         runner = runners.request(plan, user=user, host=socket.gethostname())
         self._ledger.hold(_held(runner.id), self._me, self._hold_seconds)
         runner = self._ledger.save(runner, RunnerEvent(time=time.time(), kind=HOSTED, text="A server launches it."))

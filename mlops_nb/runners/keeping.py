@@ -51,7 +51,7 @@ def machine_of(runner: Runner) -> Resource | None:
 def _keep(ctx: Context, runner: Runner) -> Runner:
     now = ctx.clock.now()
     if runner.state is RunnerState.DESTROYING:
-        return ending.end(ctx, runner.id, runner.reason)
+        return ending.go_on(ctx, runner)
     if lease_is_over(runner, now):
 
         def lose(seen: Runner) -> Runner:
@@ -59,15 +59,12 @@ def _keep(ctx: Context, runner: Runner) -> Runner:
 
         runner = ctx.change(runner.id, lose, "lost", f"Its lease ended {now - (runner.lease_expires or now):.0f} s ago.")
         ctx.tell(f"{runner.name} gives no sign of life.")
-    left = runner.state is RunnerState.DRAINING and runner.last_seen is not None and now > runner.last_seen + LEFT_SECONDS
-    if runner.state is RunnerState.LOST or left:
-        # An agent that has ended powers its machine off: then there is nothing to wait for.
-        runner = _end_if_gone(ctx, runner)
-    if why_over(runner, now) is not None and not runner.state.is_over:
+    if why_over(runner, now) is not None:
         begun = ending.begin_if(ctx, runner.id, lambda seen: why_over(seen, now))
-        if begun.state is RunnerState.DESTROYING:
-            return ending.end(ctx, runner.id, begun.reason)
-    return runner
+        return ending.go_on(ctx, begun) if begun.state is RunnerState.DESTROYING else begun
+    left = runner.state is RunnerState.DRAINING and runner.last_seen is not None and now > runner.last_seen + LEFT_SECONDS
+    # An agent that has ended powers its machine off: then there is nothing to wait for.
+    return _end_if_gone(ctx, runner) if left or runner.state is RunnerState.LOST else runner
 
 
 def _end_if_gone(ctx: Context, runner: Runner) -> Runner:
@@ -78,7 +75,7 @@ def _end_if_gone(ctx: Context, runner: Runner) -> Runner:
     if seen.phase != "gone":
         return runner
     reason = runner.reason if runner.state is RunnerState.DRAINING and runner.reason else f"its machine has ended{_why(seen.reason)}"
-    return ending.end(ctx, runner.id, reason)
+    return ending.go_on(ctx, ending.begin(ctx, runner.id, reason))
 
 
 def _why(reason: str) -> str:

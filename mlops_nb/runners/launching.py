@@ -22,7 +22,7 @@ from mlops_nb.core.runners import (
 from mlops_nb.errors import MlopsError
 from mlops_nb.runners import ending
 from mlops_nb.runners.base import Plan, Preparation
-from mlops_nb.runners.cancelling import Interrupted, guarded
+from mlops_nb.runners.cancelling import Interrupted, Suspended, guarded
 from mlops_nb.runners.context import Context, with_resource
 from mlops_nb.runners.shown import printable
 
@@ -75,9 +75,16 @@ class Launching:
             return self._wait(machine) if wait else self._ctx.ledger.get(self._runner.id)
 
         try:
-            return guarded(work, self._undo, tell=self._ctx.tell)
-        finally:
+            ready = guarded(work, self._undo, tell=self._ctx.tell)
+        except Suspended:
+            raise  # the machine still has to fetch what was left for it
+        except BaseException:
             self._forget(preparation)
+            raise
+        # Without waiting for the agent it has not fetched it yet: then its time limit removes it.
+        if wait:
+            self._forget(preparation)
+        return ready
 
     def resume(self, *, wait: bool) -> Runner:
         """Wait for the machine that an earlier process has made; without one, undo what it did."""

@@ -21,6 +21,8 @@ from mlops_nb.runners.reaping import reap
 from mlops_nb.runners.shown import printable
 from mlops_nb.store.runners import LogPage, RunnerLedger
 
+_MAY_WORK = (RunnerState.BUSY, RunnerState.LOST, RunnerState.DRAINING)
+
 
 class Runners:
     """What can be done with runners, over one ledger and one installation.
@@ -122,9 +124,11 @@ class Runners:
             NotSupported: If it works without a server, so that nothing can be said to it.
         """
         found = self.ledger.get(runner)
-        if found.state in (RunnerState.IDLE, RunnerState.REQUESTED, RunnerState.CREATING, RunnerState.BOOTING, RunnerState.DESTROYING):
-            return self.down(found.id, reason="it was stopped")
-        if found.state is not RunnerState.GONE and found.lease_expires is None:
+        reason = "it was stopped"
+        begun = ending.begin_if(self._ctx, found.id, lambda now: None if now.state in _MAY_WORK else reason)
+        if begun.state in (RunnerState.DESTROYING, RunnerState.GONE):
+            return ending.end(self._ctx, found.id, reason)
+        if begun.lease_expires is None:
             raise NotSupported(
                 f"{found.name} works without a server, so it cannot be told to end after its job.",
                 hint=f"End it now: mlops-nb runner down {found.name}",
@@ -132,7 +136,7 @@ class Runners:
 
         def drain(now: Runner) -> Runner:
             over = now.state in (RunnerState.DRAINING, RunnerState.DESTROYING, RunnerState.GONE)
-            return now if over else replace(now, state=RunnerState.DRAINING, reason="it was stopped")
+            return now if over else replace(now, state=RunnerState.DRAINING, reason=reason)
 
         return self._ctx.change(found.id, drain, "draining")
 
@@ -175,6 +179,7 @@ class Runners:
         *,
         regions: Collection[str] = (),
         repositories: Collection[str] = (),
+        names: Collection[str] = (),
         dry_run: bool = False,
     ) -> Reaped:
         """Destroy what carries our installation's tag and ought to be gone, nothing else, and say what could not be seen.
@@ -182,8 +187,10 @@ class Runners:
         Args:
             clouds: None: those that the ledger's runners use. `repositories` (of registrations) are added to theirs likewise.
             regions: None given: all that the account uses.
+            names: Runners of these names or ids go now, whether they are over or not, also where this ledger knows nothing of them:
+                the job of a CI that ends what another job has launched has no ledger of that one.
         """
-        return reap(self._ctx, clouds, regions=regions, repositories=repositories, dry_run=dry_run)
+        return reap(self._ctx, clouds, regions=regions, repositories=repositories, names=names, dry_run=dry_run)
 
     def tick(self) -> Sequence[Runner]:
         """Do what is due by the ledger: note who is lost, end who is over, go on with what is being destroyed. Return who changed.

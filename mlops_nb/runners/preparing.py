@@ -133,9 +133,7 @@ class MachinePreparation:
 
             files, folder = fsspec.core.url_to_fs(self._mailbox)
         except ImportError as error:
-            raise MissingDependencyError(
-                f"For {self._mailbox} {error.name or error} is missing.", hint='pip install "mlops-nb[s3]"'
-            ) from None
+            raise MissingDependencyError(error.name or "fsspec", extra="s3", purpose=f"The mailbox {self._mailbox}") from None
         path = f"{folder.rstrip('/')}/{runner.id}"
         self._letter = (files, path)
         try:

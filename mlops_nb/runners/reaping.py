@@ -8,13 +8,14 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from mlops_nb.clouds.base import Found
-from mlops_nb.core.runners import CloudName, Resource, Runner, RunnerState
+from mlops_nb.core.runners import TAG_NAME, CloudName, Resource, Runner, RunnerState
 from mlops_nb.errors import MlopsError, NotFound
 from mlops_nb.runners import ending
 from mlops_nb.runners.base import Reaped
 from mlops_nb.runners.context import Context
 from mlops_nb.runners.verdicts import why_destroy, why_over
 
+NAMED = "it was ended by its name"
 SKEW_SECONDS = 60.0
 """A difference of clocks that is not worth a word."""
 
@@ -33,8 +34,10 @@ class _Sight(msgspec.Struct, kw_only=True):
 class Reaper:
     """One pass."""
 
-    def __init__(self, ctx: Context, *, regions: Collection[str], dry_run: bool) -> None:
+    def __init__(self, ctx: Context, *, regions: Collection[str], names: Collection[str], dry_run: bool) -> None:
         self._ctx = ctx
+        # An empty name is what a CI hands on from a job that was cut off: it names nobody.
+        self._named = {name for name in names if name}
         self._regions = regions
         self._dry_run = dry_run
         self._unseen: dict[str, str] = {}
@@ -105,10 +108,16 @@ class Reaper:
                 continue
             runner = self._runner(resource.runner_id)
             why = why_destroy(resource, runner, sight.now)
-            if sight.cloud is None and runner is not None and runner.state not in (RunnerState.DESTROYING, RunnerState.GONE):
+            if self._is_named(resource):
+                self._named.add(resource.runner_id)
+                why = NAMED
+            elif sight.cloud is None and runner is not None and runner.state not in (RunnerState.DESTROYING, RunnerState.GONE):
                 why = None  # whether a runner is over is judged with its machine, by its cloud's clock
             (self._kept if why is None else doomed).append(resource)
         return doomed
+
+    def _is_named(self, resource: Resource) -> bool:
+        return bool(self._named) and (resource.tags.get(TAG_NAME) in self._named or resource.runner_id in self._named)
 
     def _reap_cloud(self, sight: _Sight, live: Sequence[Runner]) -> None:
         assert sight.cloud is not None
@@ -118,6 +127,8 @@ class Reaper:
         whole = not sight.found.unseen and not self._regions
 
         def why(runner: Runner) -> str | None:
+            if runner.name in self._named or runner.id in self._named:
+                return NAMED
             absent = whole and runner.id not in present and _had_machine(runner)
             return why_over(runner, sight.now) or ("its machine is no longer there" if absent else None)
 
@@ -170,10 +181,11 @@ def reap(
     *,
     regions: Collection[str] = (),
     repositories: Collection[str] = (),
+    names: Collection[str] = (),
     dry_run: bool = False,
 ) -> Reaped:
     """Make one pass; see `Runners.reap`."""
-    return Reaper(ctx, regions=regions, dry_run=dry_run).run(clouds, repositories)
+    return Reaper(ctx, regions=regions, names=names, dry_run=dry_run).run(clouds, repositories)
 
 
 def _had_machine(runner: Runner) -> bool:

@@ -18,10 +18,14 @@ _EVERYWHERE = ("", "*", "localhost", "0.0.0.0", "::")
 
 
 class Publication:
-    """This server's entry among the running ones. `token` opens its tracking API, and nothing else of the server."""
+    """This server's entry among the running ones. `token` opens its tracking API, and nothing else of the server.
 
-    def __init__(self, token: str, path: Path | None) -> None:
+    `url` is where its API is found on this machine; "" on a Unix socket.
+    """
+
+    def __init__(self, token: str, path: Path | None, url: str = "") -> None:
         self.token = token
+        self.url = url
         self._path = path
 
     def close(self) -> None:
@@ -49,7 +53,7 @@ def publish(serverapp: Any, project: Project, mount: str = "mlops") -> Publicati
         state_dir=str(project.state_dir),
     )
     try:
-        return Publication(token, servers.publish(record))
+        return Publication(token, servers.publish(record), record.url)
     except OSError as error:
         serverapp.log.warning("mlops_nb: kernels cannot be told of this server (%s); they use the store's file directly.", error)
-        return Publication(token, None)
+        return Publication(token, None, record.url)

@@ -25,7 +25,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -61,6 +61,8 @@ class AwsWorld:
         lag: How often a machine is not seen yet by who looks for it, after it was made.
         ending: How often a machine that was ended is still seen as shutting down.
         quotas: Of the service quotas, by code.
+        regions: That are enabled for the account.
+        prices: Of the price list, by type and region.
         expired: Ids of access keys that are no longer accepted.
     """
 
@@ -76,6 +78,8 @@ class AwsWorld:
         self.ending = 0
         self.quotas = dict(STANDARD_QUOTAS)
         self.expired: set[str] = set()
+        self.regions = ["us-east-1", "us-west-1", "eu-west-1", "eu-north-1"]
+        self.prices: dict[tuple[str, str], float] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._done: dict[tuple[str, str], tuple[frozenset[tuple[str, str]], tuple[int, str, bytes]]] = {}
         self._unseen: dict[str, int] = {}
@@ -168,6 +172,10 @@ class AwsWorld:
         before = set(self.snapshot())
         aws_state.add_foreign(count, regions, tags or {})
         return {key: thing for key, thing in self.snapshot().items() if key not in before}
+
+    def hide_machines(self, looks: int) -> None:
+        """Let all machines that are there be out of sight for so many looks."""
+        self._unseen.update({thing.id: looks for thing in self.things() if thing.kind == "machine"})
 
     def end(self, machine: str, region: str, *, reason: str = "Server.SpotInstanceTermination") -> None:
         """Let AWS, or the machine's own shutdown, end a machine."""
@@ -264,6 +272,11 @@ class AwsWorld:
             return refusal(call, *refused)
         if call.service == "servicequotas":
             return self._quota(call)
+        if call.action == "DescribeRegions" and call.form.get("DryRun") != "true":
+            regions = "".join(f"<item><regionName>{region}</regionName></item>" for region in self.regions)
+            return 200, "text/xml", f"<DescribeRegionsResponse><regionInfo>{regions}</regionInfo></DescribeRegionsResponse>".encode()
+        if call.service == "pricing":
+            return self._price(call)
         token = (call.region, call.form.get("ClientToken", ""))
         asked = frozenset(item for item in call.form.items() if item[0] != "Version")
         if call.action == "RunInstances" and token in self._done:
@@ -340,6 +353,14 @@ class AwsWorld:
         quota = {"ServiceCode": "ec2", "QuotaCode": code, "QuotaName": code, "Value": self.quotas[code]}
         return 200, "application/x-amz-json-1.1", json.dumps({"Quota": quota}).encode()
 
+    def _price(self, call: Call) -> tuple[int, str, bytes]:
+        asked = {each["Field"]: each["Value"] for each in json.loads(call.body or b"{}").get("Filters", ())}
+        price = self.prices.get((asked.get("instanceType", ""), asked.get("regionCode", "")))
+        dimension = {"X.JRTCKXETXF.6YS6EN2CT7": {"unit": "Hrs", "pricePerUnit": {"USD": f"{price:.10f}"}}} if price is not None else {}
+        product = {"serviceCode": "AmazonEC2", "terms": {"OnDemand": {"X.JRTCKXETXF": {"priceDimensions": dimension}}}}
+        products = [json.dumps(product)] if price is not None else []
+        return 200, "application/x-amz-json-1.1", json.dumps({"FormatVersion": "aws_v1", "PriceList": products}).encode()
+
     def _pass_on(self, environ: dict[str, Any], body: bytes) -> tuple[int, str, bytes]:
         got: list[Any] = []
 
@@ -352,10 +373,13 @@ class AwsWorld:
         return got[0], got[1].get("content-type", "text/xml"), content
 
 
+World = TypeVar("World", bound=AwsWorld)
+
+
 @contextmanager
-def open_world() -> Iterator[AwsWorld]:
+def open_world(kind: type[World] = AwsWorld) -> Iterator[World]:  # type: ignore[assignment]
     """Give an account with nothing in it but the default networks."""
-    world = AwsWorld()
+    world = kind()
     try:
         yield world
     finally:

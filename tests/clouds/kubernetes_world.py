@@ -231,16 +231,17 @@ class Cluster:
         return [p for p in self.of("pods") if any(o["uid"] == job["metadata"]["uid"] for o in p["metadata"].get("ownerReferences", ()))]
 
     def _drive_job(self, job: Document) -> None:
-        metadata, spec, status, pods = job["metadata"], job["spec"], job["status"], self._owned(job)
+        metadata, spec, status = job["metadata"], job["spec"], job["status"]
+        if status.get("conditions") and not metadata.get("deletionTimestamp"):
+            if time.monotonic() > status["x-ended"] + spec["ttlSecondsAfterFinished"]:
+                self._delete("jobs", job, "Foreground")
+            return
+        pods = self._owned(job)
         if metadata.get("deletionTimestamp"):
             for pod in pods:
                 self._delete("pods", pod, "Background")
             if not self._owned(job):
                 del self.objects["jobs", metadata["namespace"], metadata["name"]]
-            return
-        if status.get("conditions"):
-            if time.monotonic() > status["x-ended"] + spec["ttlSecondsAfterFinished"]:
-                self._delete("jobs", job, "Foreground")
             return
         begun = status.setdefault("x-begun", time.monotonic())
         if time.monotonic() > begun + spec["activeDeadlineSeconds"]:
@@ -371,6 +372,8 @@ def served(cluster: Cluster) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1
+        disable_nagle_algorithm = True
 
         def log_message(self, format: str, *args: object) -> None:
             return

@@ -163,12 +163,12 @@ def test_destroying_leaves_nothing_and_nothing_of_others_is_touched(cloud: Kuber
         }
         cluster.put(kind, "team", {**body, "spec": _spec(kind)})
     theirs = {key: one["metadata"]["uid"] for key, one in cluster.objects.items() if key[2].startswith("theirs")}
-    machine = start(cloud, order("trap '' TERM; sleep 600 & wait"))
+    machine = start(cloud, order("setsid sleep 600 & sleep 600"))
     everything = [Resource(kind=kind[:-1] if kind != "pods" else "container", id=name, region=place) for kind, place, name in theirs]  # type: ignore[arg-type]
     assert cloud.destroy(everything, OURS) == []
     destroyed(cloud, *cloud.find(OURS).resources)
     assert cloud.find(OURS).resources == []
-    assert carriers(machine.id.removeprefix("mlops-nb-")) == set()
+    wait_for(lambda: not carriers(machine.id.removeprefix("mlops-nb-")))
     assert {key: one["metadata"]["uid"] for key, one in cluster.objects.items() if key[2].startswith("theirs")} == theirs
     assert cloud.destroy([machine], OURS) == []
     assert cloud.describe(machine).phase == "gone"
@@ -235,7 +235,7 @@ def test_no_fault_of_any_call_leaves_anything_or_makes_two(make: Callable[..., K
             injected += 1
             if calls <= at:
                 break
-    assert injected >= 60
+    assert injected >= 100
     print(json.dumps({"test": "kubernetes faults", "n": injected, "left": 0}))
 
 

@@ -1,8 +1,9 @@
 """A room for machines, in namespaces of its own: each has the files of this system, a network of one address, and no power switch.
 
-    unshare --mount --net --pid --fork --mount-proc python -m tests.machine.room FOLDER
+    unshare --mount --net --time --boottime=-SECONDS --pid --fork --mount-proc python -m tests.machine.room FOLDER
 
-runs all scenarios of `scenarios`, some at a time, and writes what came of them to FOLDER/results.json.
+SECONDS are this system's uptime, so that it is that of a new machine. All scenarios of `scenarios` are run, some at a time, and
+FOLDER/results.json says what came of them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mlops_nb.api.project import Served
 from mlops_nb.core.runners import CloudName, Guards, Runner, RunnerEvent, RunnerState
 from mlops_nb.runners.startup.generating import Access, Installation, startup_script
 from mlops_nb.store.runners import RunnerLedger
+from mlops_nb.store.sql.runners import machines
 from tests.machine.runners import runner
 from tests.machine.test_generating import shell_of
 from tests.machine.worlds import Metadata, until
@@ -38,6 +40,8 @@ ROOT = Path(__file__).parent.parent.parent
 FAKES = Path(__file__).parent / "fakes"
 SECRET = b"the-registration-of-this-machine"
 _PATH = "/fakes:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LEASE_SECONDS = 8.0
+"""Of this room's servers, so that a lease that nobody renews is over within the time of a test."""
 _AT_ONCE = 4
 
 
@@ -99,16 +103,15 @@ class Machine:
         """Write a runner into the ledger, as a launch does, and start its machine."""
         made = runner(cloud, startup_script=script)
         now = time.time()
-        request = msgspec.structs.replace(made.request, name=self.folder.name.replace("_", "-")[:40], guards=Guards(idle=idle))
+        request = msgspec.structs.replace(made.request, name=self.folder.name.replace("_", "-")[:40].rstrip("-"), guards=Guards(idle=idle))
         made = msgspec.structs.replace(made, id=os.urandom(16).hex(), request=request, created=now, updated=now, hard_stop=now + seconds)
         ledger = self.server.ledger
         self.runner = ledger.add(made, RunnerEvent(time=now, kind="requested"))
         self.runner = ledger.save(msgspec.structs.replace(self.runner, state=RunnerState.CREATING))
         ticket = ticket or ledger.issue_ticket(made.id, SECRET)
         program = shell_of(startup_script(made, Access(server=self.server.url, ticket=ticket), Installation(), now=now))
-        for old, new in (("first=600\n", f"first={first:g}\nturn=0.3 patience=1 tries=1\n"), ("user=runner\n", "user=nobody\n")):
-            assert old in program
-            program = program.replace(old, new)
+        assert "first=600\n" in program
+        program = program.replace("first=600\n", f"first={first:g}\nturn=0.3 patience=1 tries=1\n")
         # The network of this room has no filter of packets; what closes the metadata is looked at elsewhere.
         self.boot(program.replace("close_metadata=yes\n", "close_metadata=''\n"))
 
@@ -126,6 +129,9 @@ class Machine:
         for one in self.root.glob("started-*"):
             one.rmdir()
         self.boot((self.folder / "program").read_text())
+
+    def uptime(self) -> float:
+        return float((self.root / "proc/uptime").read_text().split()[0])
 
     def pid(self, unit: str) -> int:
         return int(until(lambda: (file := self.root / f"pid-mlops-nb-{unit}.service").exists() and file.read_text().strip()))
@@ -174,16 +180,20 @@ def main() -> None:
     from tests.machine import scenarios
 
     folder = Path(sys.argv[1])
+    machines.LEASE_SECONDS = LEASE_SECONDS
     metadata = _open_network()
     disk = folder / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=True, timeout=10)
 
+    opened = Server(disk)  # one makes the database, for all
+    opened.ledger.installation()
+
     def play(name: str) -> dict[str, object]:
         here = disk / name
         here.mkdir()
         begun = time.monotonic()
-        server = Server(here)
+        server = Server(disk)
         machine = Machine(here / name, server, metadata)
         try:
             scenarios.ALL[name](machine)
@@ -199,6 +209,7 @@ def main() -> None:
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         results = dict(zip(scenarios.ALL, pool.map(play, scenarios.ALL), strict=True))
     (folder / "results.json").write_text(json.dumps(results))
+    opened.gone()
     metadata.close()
 
 

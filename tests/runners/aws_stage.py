@@ -44,6 +44,7 @@ class Stage:
         self.forge = SmallForge(folder / "forge")
         self.names = iter(range(100_000))
         self.ready = 10.0
+        self.read_timeout = 5.0
 
     def request(self, *, ssh: bool = False, spot: bool = False, **machine: Any) -> RunnerRequest:
         agent = AgentWish(kind="github", repository=PLACE)
@@ -84,7 +85,7 @@ class Stage:
     def runners(self, ledger: WatchedLedger, *, attempts: int, settle: float = 0.0) -> Runners:
         def cloud(name: CloudName) -> AwsCloud:
             assert name == "aws"
-            return TurnedAws(self.clock, self.world.environment, settle=settle, attempts=attempts, connect_timeout=2.0, read_timeout=0.4)
+            return TurnedAws(self.clock, self.world.environment, settle=settle, attempts=attempts, read_timeout=self.read_timeout)
 
         return Runners(ledger, cloud, lambda place: self.forge, installation=INSTALLATION, clock=self.clock)
 

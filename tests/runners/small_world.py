@@ -117,6 +117,7 @@ class SmallForge:
         self.folder = folder
         self.folder.mkdir(exist_ok=True)
         self.refusals: list[Exception | None] = []
+        self.busy: set[str] = set()
 
     def register(self, runner: Runner, installation: str) -> Resource:
         tags = {TAG_RUNNER: runner.id, TAG_INSTALLATION: installation}
@@ -139,8 +140,9 @@ class SmallForge:
     def destroy(self, resources: Sequence[Resource], installation: str) -> Sequence[Resource]:
         self._refuse()
         for item in resources:
-            (self.folder / (item.id or item.runner_id)).unlink(missing_ok=True)
-        return ()
+            if (item.id or item.runner_id) not in self.busy:
+                (self.folder / (item.id or item.runner_id)).unlink(missing_ok=True)
+        return [item for item in resources if (item.id or item.runner_id) in self.busy]
 
     def _refuse(self) -> None:
         if self.refusals and (error := self.refusals.pop(0)):

@@ -80,6 +80,23 @@ def test_a_forge_that_keeps_a_busy_agent_keeps_not_its_machine(world: World) -> 
     assert world.registrations == [] and world.ledger.get("gpu").state is RunnerState.GONE
 
 
+def test_an_agent_that_its_forge_believes_at_work_is_asked_for_until_the_forge_has_noticed(world: World) -> None:
+    runner = world.launch()
+    world.forge.busy = {runner.id}
+    world.clock.plan(30, world.forge.busy.clear)
+    assert world.runners.down("gpu").state is RunnerState.GONE and world.registrations == []
+    later = world.launch("later")
+    world.forge.busy = {later.id}
+    with pytest.raises(NotRemoved, match="registration"):
+        world.runners.down("later")
+    assert world.cloud.things == {}
+    world.runners.tick()
+    assert world.get(later).state is RunnerState.DESTROYING
+    world.forge.busy.clear()
+    world.runners.tick()
+    assert world.get(later).state is RunnerState.GONE
+
+
 def test_stop_ends_an_idle_runner_now_and_lets_a_busy_one_finish_its_job(world: World) -> None:
     idle, busy = world.launch("idle"), world.launch("busy")
     world.beat(busy, job="train")
@@ -237,7 +254,23 @@ def test_what_fails_of_one_runner_keeps_none_of_the_others(world: World) -> None
     world.cloud.stubborn = {"i-2"}
     world.runners.tick()
     assert (world.get(first).state, world.get(second).state) == (RunnerState.GONE, RunnerState.DESTROYING)
-    assert any("could not remove machine i-2" in line for line in world.lines)
+    world.cloud.stubborn.clear()
+    world.runners.tick()
+    assert world.get(second).state is RunnerState.GONE
+
+
+def test_a_tick_waits_for_no_machine_that_takes_its_time_and_does_not_fill_the_record_with_it(world: World) -> None:
+    runner = world.launch()
+    world.ledger.save(replace(world.get(runner), state=RunnerState.DESTROYING))
+    world.cloud.stubborn = {"i-1"}
+    before, events = world.clock.time, len(world.ledger.events(runner.id))
+    for _ in range(20):
+        world.runners.tick()
+    world.cloud.refusals["destroy"] = [NoCredentials("expired")] * 20
+    for _ in range(20):
+        world.runners.tick()
+    assert world.clock.time == before and len(world.ledger.events(runner.id)) <= events + 2
+    assert any("could not remove machine i-1: expired" in line for line in world.lines)
 
 
 def test_a_refreshed_list_agrees_with_the_cloud(world: World) -> None:

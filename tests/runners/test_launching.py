@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from mlops_nb.clouds.base import CloudUnreachable, NoCapacity, PermissionMissing, QuotaExceeded
 from mlops_nb.core.runners import REGISTER_SECONDS, TAG_EXPIRES, TAG_INSTALLATION, TAG_RUNNER, Guards, Offer, Resource, Runner, RunnerState
 from mlops_nb.errors import AlreadyExists, InvalidInput, StoreUnreachable
+from mlops_nb.runners.cancelling import Suspended
 from mlops_nb.runners.launching import LaunchCancelled, LaunchFailed
 from tests.runners.conftest import World
 from tests.runners.small_world import START
@@ -245,3 +246,24 @@ def test_resume_waits_for_a_machine_and_ends_what_has_none(world: World) -> None
     world.clock.plan(20, lambda: world.beat(second))
     assert world.runners.resume(booting).state is RunnerState.IDLE
     assert [item.id for item in world.get(second).resources] == ["i-1"]
+
+
+def test_a_server_that_goes_away_undoes_nothing_and_leaves_the_secret_for_the_machine(world: World) -> None:
+    plan = world.runners.plan(world.wish())
+    runner = world.runners.request(plan)
+
+    def go_away() -> None:
+        raise Suspended
+
+    world.clock.plan(20, go_away)
+    with pytest.raises(Suspended):
+        world.runners.launch(runner, plan, world.preparation)
+    assert world.get(runner).state is RunnerState.BOOTING and len(world.cloud.things) == 1 and world.preparation.forgotten == 0
+    world.clock.plan(20, lambda: world.beat(runner))
+    assert world.manager().resume(world.get(runner)).state is RunnerState.IDLE
+
+
+def test_a_launch_that_waits_for_no_agent_leaves_its_secret_for_the_machine(world: World) -> None:
+    plan = world.runners.plan(world.wish())
+    runner = world.runners.launch(world.runners.request(plan), plan, world.preparation, wait=False)
+    assert runner.state is RunnerState.BOOTING and world.preparation.forgotten == 0

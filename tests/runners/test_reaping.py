@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
@@ -237,9 +238,28 @@ def test_a_ledger_that_does_not_answer_ends_the_pass_before_anything_is_judged(w
 
 def test_ten_thousand_machines_are_judged_in_one_pass(world: World) -> None:
     for number in range(10_000):
-        world.cloud.put(orphan(f"{number:032x}", expires=START + (1e6 if number % 10 else -1e4)))
+        world.cloud.put(orphan(f"{number // 20:032x}", expires=START + (1e6 if number % 10 else -1e4)))
     reaped = world.runners.reap(["aws"])
     assert (len(reaped.destroyed), len(reaped.kept)) == (1000, 9000)
+
+
+def test_a_job_with_another_ledger_ends_a_runner_by_its_name_and_nobody_else(world: World, build: Callable[[], World]) -> None:
+    """The job of a CI that tears down knows the name alone; the store of the job that launched is lost."""
+    world.launch("train-17")
+    other = world.launch("train-18")
+    later = build()
+    later.cloud, later.forge, later.runners = world.cloud, world.forge, later.manager()
+    later.cloud.clock = later.clock
+    reaped = later.runners.reap(["aws"], names=["train-17"], repositories=[PLACE])
+    assert sorted(item.kind for item in reaped.destroyed) == ["machine", "registration"]
+    assert [item.runner_id for item in world.cloud.things.values()] == [other.id] and world.registrations == [other.id]
+
+
+def test_a_job_that_was_handed_no_name_ends_nobody_and_fails_not(world: World) -> None:
+    """The job that launches was cancelled before it could hand on a name."""
+    world.launch()
+    world.cloud.put({TAG_RUNNER: "a" * 32, TAG_INSTALLATION: OURS})
+    assert world.runners.reap(["aws"], names=["", ""]).destroyed == [] and len(world.cloud.things) == 2
 
 
 def test_the_doctor_tells_leaks_lost_records_and_clocks_and_changes_nothing(world: World) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlops_nb.core.durations import seconds_of
 from mlops_nb.errors import InvalidInput
 from mlops_nb.magics.serve_cards import card_bundle, snippets, try_form
 from mlops_nb.magics.serve_completion import ServeCompleter
-from mlops_nb.magics.serve_parsers import VERBS, parser_of, seconds, share
+from mlops_nb.magics.serve_parsers import VERBS, parser_of, share
 from mlops_nb.serving import parity
 from mlops_nb.serving.client import Endpoint, EndpointServer
 from mlops_nb.serving.payloads import prediction_of, request_of
@@ -110,13 +111,13 @@ def test_the_card_is_small_escapes_names_and_holds_no_secret() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600), ("10 min", 600)])
 def test_durations_are_read(text: str, value: float) -> None:
-    assert seconds(text) == value
+    assert seconds_of(text) == value
 
 
 def test_wrong_durations_and_shares_are_refused() -> None:
     for wrong in ("", "soon", "-1h", "1y"):
         with pytest.raises(InvalidInput):
-            seconds(wrong)
+            seconds_of(wrong)
     assert (share("10%"), share("0.1"), share("100%")) == (0.1, 0.1, 1.0)
     for wrong in ("", "x", "101%", "-1", "nan"):
         with pytest.raises(InvalidInput):
@@ -133,7 +134,7 @@ def test_completion_knows_verbs_variables_options_and_endpoints() -> None:
     session.user_ns = {"model": 1, "X_val": 2}
     knowledge: Any = type("Known", (), {"refresh": lambda self: None, "runs": {"id": "calm-ibis"}})()
     completer = ServeCompleter(session, knowledge)
-    completer._endpoints, completer._read_at = ("churn",), float("inf")
+    completer.names, completer._read_at = ("churn",), float("inf")
     completer._first.set()
     assert "promote" in completer.complete("%serve pro", "pro")
     assert {"model", "@last", "calm-ibis"} <= set(completer.complete("%serve ", ""))

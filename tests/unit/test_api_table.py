@@ -13,7 +13,7 @@ import pytest
 import mlops_nb.api.mlflow
 import mlops_nb.api.v1
 from mlops_nb.api import openapi
-from mlops_nb.api.operation import Context, Nothing, Operation, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Nothing, Operation, Permission, operation
 from mlops_nb.api.router import MethodNotAllowed, Router
 from mlops_nb.api.table import OPERATIONS
 from mlops_nb.errors import InvalidInput
@@ -54,9 +54,35 @@ def test_whatever_changes_something_needs_the_permission_to_write() -> None:
     # Where a webhook leads to is a secret of those who may change it: the URLs of chats let everybody write who knows them.
     secrets = {"mlflow.webhooks.get", "mlflow.webhooks.list", "webhooks.deliveries", "webhooks.get", "webhooks.list"}
     for one in OPERATIONS:
+        if one.permission is Permission.TICKET:
+            continue
         asks = set(one.methods) <= {"GET", "HEAD"} or one.name.endswith(".search") or one.name in questions
         reads = asks and one.name not in secrets
         assert (one.permission is Permission.READ) == reads, one.name
+
+
+def test_only_the_exchange_of_a_ticket_needs_no_token() -> None:
+    assert [one.name for one in OPERATIONS if one.permission is Permission.TICKET] == ["machines.redeem"]
+
+
+def test_what_the_agents_of_runners_may_do_is_on_this_list_and_has_the_ids_that_are_looked_at() -> None:
+    scopes: dict[AgentScope, set[str]] = {scope: set() for scope in AgentScope}
+    for one in OPERATIONS:
+        if one.agent is not None:
+            scopes[one.agent].add(one.name)
+            fields = {field.name for field in msgspec.structs.fields(one.request)}
+            assert fields >= {AgentScope.RUNNER: {"runner_id"}, AgentScope.RUN: {"run_id"}, AgentScope.RUNS: {"run_ids"}}.get(
+                one.agent, set()
+            )
+    machine = ("heartbeat", "appendLog", "claimJob", "registration", "unregister", "interrupted")
+    assert scopes[AgentScope.RUNNER] == {f"machines.{name}" for name in machine}
+    assert scopes[AgentScope.JOB] == {"runnerJobs.get", "runnerJobs.save"}
+    assert scopes[AgentScope.ANY] == {"machines.agent", "status"}
+    assert scopes[AgentScope.EXECUTION] == {"runs.search"}
+    assert scopes[AgentScope.RUNS] == {"runs.heartbeat"}
+    runs = ("get", "update", "logBatch", "logInputs", "logOutputs", "ingest", "series", "metricHistory", "cells")
+    files = ("list", "read", "write", "delete")
+    assert scopes[AgentScope.RUN] == {*(f"runs.{name}" for name in runs), *(f"artifacts.{name}" for name in files)}
 
 
 def test_every_part_of_a_path_is_a_field_of_the_request() -> None:

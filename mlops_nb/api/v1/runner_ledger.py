@@ -36,8 +36,8 @@ _JOBS = "/api/v1/runner-jobs"
 
 
 class RunnerRun(Wire, kw_only=True):
-    runner_id: str
-    run_id: str
+    runner_id: str = ""
+    run_id: str = ""
 
 
 @operation("runners.list", "GET", _PATH, permission=Permission.READ)

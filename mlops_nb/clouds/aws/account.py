@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import email.utils
 import functools
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mlops_nb.clouds.aws import errors
@@ -25,6 +26,14 @@ def _loader() -> Any:
     import botocore.loaders
 
     return botocore.loaders.create_loader()
+
+
+def _date(answer: Mapping[str, Any]) -> float | None:
+    said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return email.utils.parsedate_to_datetime(said).timestamp()
+    except (TypeError, ValueError):
+        return None
 
 
 class Account:
@@ -55,6 +64,8 @@ class Account:
         self.sleep = sleep
         self._clients: dict[tuple[str, str], Any] = {}
         self._made: Any = None
+        self.clock: float | None = None
+        """AWS's time of its last answer (s since 1970)."""
 
     @property
     def _session(self) -> Any:
@@ -103,8 +114,8 @@ class Account:
                 raise self._translated(error, service, region, {}, service) from error
         return self._clients[service, region]
 
-    def call(self, service: str, region: str, operation: str, **params: Any) -> dict[str, Any]:
-        """Call an operation (`run_instances`) and return its answer.
+    def call(self, service: str, region: str, operation: str, *, once: bool = False, **params: Any) -> dict[str, Any]:
+        """Call an operation (`run_instances`) and return its answer; `once`: without a second try.
 
         Raises:
             CloudError: As the answer says; `CloudUnreachable` and `CloudThrottled` after all attempts.
@@ -117,10 +128,11 @@ class Account:
         for attempt in itertools.count(1):
             try:
                 answer: dict[str, Any] = method(**params)
+                self.clock = _date(answer) or self.clock
                 return answer
             except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, botocore.parsers.ResponseParserError) as error:
                 told = self._translated(error, operation, region, params, service)
-                if attempt >= self._attempts or not isinstance(told, CloudUnreachable | CloudThrottled):
+                if once or attempt >= self._attempts or not isinstance(told, CloudUnreachable | CloudThrottled):
                     raise told from error
             self.sleep(random.uniform(pause / 2, pause))
             pause = min(LONGEST_PAUSE, pause * 2)
@@ -128,13 +140,17 @@ class Account:
 
     def pages(self, service: str, region: str, operation: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Yield the members of a list from all its pages."""
-        token: str | None = None
         while True:
-            answer = self.call(service, region, operation, **params, **({"NextToken": token} if token else {}))
+            answer = self.call(service, region, operation, **params)
             yield from answer.get(key) or ()
             token = answer.get("NextToken")
             if not token:
                 return
+            params["NextToken"] = token
+
+    def known_regions(self) -> Sequence[str]:
+        """Return the regions that boto3 knows; there may be newer ones."""
+        return list(self._session.get_available_regions("ec2"))
 
     def _translated(self, error: Exception, operation: str, region: str, params: Mapping[str, Any], service: str) -> CloudError:
         import botocore.exceptions as known

@@ -64,6 +64,7 @@ def used_regions(account: Account) -> tuple[Sequence[str], dict[str, str]]:
 def find(account: Account, installation: str, regions: Collection[str]) -> Found:
     """Return all that an installation has; a region of which anything could not be looked at is named."""
     unseen: dict[str, str] = {}
+    account.clock = None
     if not regions:
         regions, unseen = used_regions(account)
     found: list[Resource] = []
@@ -90,4 +91,4 @@ def find(account: Account, installation: str, regions: Collection[str]) -> Found
             found += resources
             if trouble:
                 unseen[region] = trouble
-    return Found(resources=found, unseen=unseen)
+    return Found(resources=found, unseen=unseen, clock=account.clock)

@@ -14,6 +14,8 @@ from mlops_nb.core.runners import MachineWish, Offer
 from mlops_nb.errors import did_you_mean
 
 _ZONE = re.compile(r"(?P<region>(?:[a-z]+-)+\d+)(?P<letter>[a-z])")
+# For regions that are newer than the boto3 that is installed.
+_REGION = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx|cn)(-[a-z]+)+-\d+")
 _FEW = 5
 _MIB = 1024.0
 
@@ -25,15 +27,22 @@ def offers(account: Account, wish: MachineWish) -> list[Offer]:
         WishRefused: If nothing can fit.
     """
     region, zones = places(wish)
+    known_regions = account.known_regions()
+    if region not in known_regions and not _REGION.fullmatch(region):
+        hint = (
+            did_you_mean(region, [*known_regions, *sizes.REGIONS]) or f"There is {', '.join(sizes.REGIONS)}, and AWS's own names: us-east-2"
+        )
+        raise WishRefused(f"AWS has no region '{region[:60]}'.", hint=hint)
     native = _wished(wish)
     known = _described(account, region, native)
     fitting = [type for type in native if type in known and _fits(known[type], wish)]
     if not wish.types and (wish.cpus or wish.memory_gb):
-        fitting.sort(key=lambda type: prices.hourly(type, region) or float("inf"))
+        fitting = fitting[:_FEW]
     if not fitting:
         raise _nothing(native, known, wish, region)
     where = _zones_of(account, region, fitting, zones)
-    found = [_offer(known[type], region, zone, wish) for type in fitting for zone in where.get(type, ())]
+    price = {type: prices.hourly(account, type, region) for type in fitting if type in where}
+    found = [_offer(known[type], region, zone, wish, price[type]) for type in fitting for zone in where.get(type, ())]
     if not found:
         raise WishRefused(
             f"None of {', '.join(fitting[:_FEW])} is in {', '.join(zones) or region}.", hint="Try another region, or fewer --zones."
@@ -106,11 +115,7 @@ def _fits(described: dict[str, Any], wish: MachineWish) -> bool:
 def _nothing(native: Sequence[str], known: dict[str, dict[str, Any]], wish: MachineWish, region: str) -> WishRefused:
     missing = [type for type in native if type not in known]
     if missing and not known:
-        near = did_you_mean(missing[0], prices.known_types())
-        return WishRefused(
-            f"There is no machine type {', '.join(missing[:_FEW])} in {region}.",
-            hint=f"{near or 'Try another region (--cloud-region) or type (--cloud-type).'} CML's sizes are s, m, l, xl.",
-        )
+        return WishRefused(f"There is no machine type {', '.join(missing[:_FEW])} in {region}.", hint=_elsewhere(missing[0], region))
     asked = ", ".join(
         text
         for text in (
@@ -124,6 +129,14 @@ def _nothing(native: Sequence[str], known: dict[str, dict[str, Any]], wish: Mach
         f"No machine in {region} has {asked or 'what is asked for'}: {', '.join(sorted(known)[:_FEW])} do not.",
         hint="Name a type of AWS itself: --cloud-type r7i.8xlarge",
     )
+
+
+def _elsewhere(type: str, region: str) -> str:
+    others = [name for name in prices.regions_of(type) if name != region] if type in prices.known_types() else []
+    if others:
+        return f"It is in {', '.join(others)}: --cloud-region {'us-west-2' if 'us-west-2' in others else others[0]}"
+    near = did_you_mean(type, prices.known_types())
+    return f"{near or 'Try another region (--cloud-region) or type (--cloud-type).'} CML's sizes are s, m, l, xl."
 
 
 def _zones_of(account: Account, region: str, native: Sequence[str], zones: Sequence[str]) -> dict[str, list[str]]:
@@ -140,10 +153,9 @@ def _zones_of(account: Account, region: str, native: Sequence[str], zones: Seque
     return {type: sorted(where, key=lambda zone: (order.get(zone, 0), zone)) for type, where in found.items()}
 
 
-def _offer(described: dict[str, Any], region: str, zone: str, wish: MachineWish) -> Offer:
+def _offer(described: dict[str, Any], region: str, zone: str, wish: MachineWish, price: float | None) -> Offer:
     type = str(described["InstanceType"])
     gpu, count = _gpu(described)
-    price = prices.hourly(type, region)
     if wish.spot and wish.spot_price is not None:
         # A spot machine costs what the market says, and never more than was offered.
         price = wish.spot_price if price is None else min(price, wish.spot_price)

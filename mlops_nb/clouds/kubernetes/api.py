@@ -82,15 +82,15 @@ class Api:
         from lightkube import Client
         from lightkube.core.exceptions import ConfigError
 
-        single = config.get()
-        if single is None:
-            raise NoCredentials("The kubeconfig has no current context.", hint="Choose one: kubectl config use-context NAME")
-        self.server = str(single.cluster.server)
         self._sleep = sleep
         try:
+            single = config.get()
+            if single is None:
+                raise ConfigError("it has no current context; choose one: kubectl config use-context NAME")
+            self.server = str(single.cluster.server)
             self._client: Any = Client(single, timeout=httpx2.Timeout(seconds), trust_env=True)
         except (ConfigError, OSError, ValueError) as error:
-            raise NoCredentials(f"The kubeconfig's keys cannot be used: {error}", hint="Try it: kubectl version") from None
+            raise NoCredentials(f"The kubeconfig cannot be used: {error}", hint="Try it: kubectl version") from None
 
     @property
     def namespace(self) -> str:

@@ -113,6 +113,7 @@ class BitbucketWork(ForgeWork):
     def close(self, session: Session) -> None:
         self._watching.set()
         self._docker("rm", "--force", self._container, may_fail=True)
+        super().close(session)
 
     def _halt(self, session: Session) -> None:
         self._docker("stop", "--time", "10", self._container, may_fail=True)

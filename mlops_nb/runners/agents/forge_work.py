@@ -117,7 +117,8 @@ class ForgeWork(ABC):
         """Have the agent break off its job, and say so to the forge."""
 
     def close(self, session: Session) -> None:
-        """Remove what the session has left beside its folder and processes."""
+        """Remove what the session has left when its processes have ended."""
+        shutil.rmtree(session.folder, ignore_errors=True)
 
     # -- what the loop of the machine calls
 
@@ -227,7 +228,6 @@ class ForgeWork(ABC):
         self.close(session)
         with self._lock:
             self._session, self._done = None, self._done + seen.begun
-        shutil.rmtree(folder, ignore_errors=True)
         return session, seen.begun
 
     def _another(self) -> Enrolment | None:

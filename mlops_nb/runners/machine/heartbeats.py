@@ -126,7 +126,7 @@ class Heartbeats:
                 self._say_once("The work hangs: no more signs of life are given, and the switch ends this machine.")
             if self._over.wait(_EARLIEST if self._beat > _EARLIEST else self._beat):
                 break
-            self._soon.wait(self._beat)
+            self._soon.wait(min(self._beat, max(self.lease / 4, _EARLIEST)))  # several fit into a short lease
             self._soon.clear()
 
     def _once(self, leaving: str = "") -> None:

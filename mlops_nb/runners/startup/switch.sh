@@ -16,6 +16,15 @@ max=14400 first=600 turn=10 patience=60
 # shellcheck source=/dev/null
 [ ! -r "$etc/machine.env" ] || . "$etc/machine.env"
 
+# A limit that is no number must not keep the switch from going off.
+whole() {
+  case ${1%%.*} in
+    '' | *[!0-9]* | 0* | ????????????*) echo "$2" ;;
+    *) echo "${1%%.*}" ;;
+  esac
+}
+max=$(whole "$max" 14400) first=$(whole "$first" 600)
+
 say() {
   echo "mlops-nb: $1"
   if [ -w /dev/console ]; then echo "mlops-nb: $1" >/dev/console 2>/dev/null; fi
