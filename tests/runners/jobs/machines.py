@@ -7,14 +7,16 @@ import time
 
 import msgspec
 
-from mlops_nb.core.runners import AgentWish, Runner, RunnerEvent, RunnerRequest, RunnerState
+from mlops_nb.core.runners import AgentWish, CloudName, Runner, RunnerEvent, RunnerRequest, RunnerState
 from mlops_nb.store.runners import RunnerLedger
 
 
-def new_runner(ledger: RunnerLedger, state: RunnerState = RunnerState.IDLE) -> Runner:
+def new_runner(
+    ledger: RunnerLedger, state: RunnerState = RunnerState.IDLE, *, cloud: CloudName = "local", single: bool = False, name: str = ""
+) -> Runner:
     """Write a runner for jobs down, in a state of its life."""
     now = time.time()
-    request = RunnerRequest(name=f"r-{secrets.token_hex(4)}", cloud="local", agent=AgentWish(kind="notebook"))
+    request = RunnerRequest(name=name or f"r-{secrets.token_hex(4)}", cloud=cloud, agent=AgentWish(kind="notebook", single=single))
     runner = ledger.add(
         Runner(
             id=secrets.token_hex(16),

@@ -10,7 +10,8 @@ import pytest
 
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.core.runner_jobs import CHECKPOINT, JobState
-from mlops_nb.runners.jobs.changing import after_interruption, change, release_lost
+from mlops_nb.core.runners import Runner, RunnerRequest
+from mlops_nb.runners.jobs.changing import after_interruption, change, release_lost, tend_jobs
 from mlops_nb.runners.jobs.handle import RemoteJob
 from tests.runners.jobs.conftest import World, wait_for, write_notebook
 from tests.runners.jobs.machines import end, new_runner
@@ -105,6 +106,25 @@ def test_a_job_whose_machine_ended_without_a_word_waits_again(world: World) -> N
     assert [each.state for each in release_lost(world.ledger)] == [JobState.INTERRUPTED]
     again = world.ledger.claim_job(new_runner(world.ledger).id)
     assert again is not None and again.id == job.id and again.attempts == 2
+
+
+def test_a_job_with_a_machine_of_its_own_gets_another_one_once(world: World) -> None:
+    job = world.submit(write_notebook(world.folder / "n.ipynb", "1"))
+    runner = new_runner(world.ledger, cloud="aws", single=True)
+    assert world.ledger.claim_job(runner.id).id == job.id
+    end(world.ledger, runner.id)
+    launched: list[str] = []
+
+    def launch(request: RunnerRequest) -> Runner:
+        launched.append(request.name)
+        return new_runner(world.ledger, cloud=request.cloud, single=True, name=request.name)
+
+    tend_jobs(world.ledger, launch)
+    tend_jobs(world.ledger, launch)
+    assert launched == [f"{runner.name}-again"]
+    again = world.ledger.job(job.id)
+    assert again.state is JobState.INTERRUPTED and world.ledger.get(again.runner_id).name == launched[0]
+    assert world.ledger.claim_job(again.runner_id).attempts == 2
 
 
 @pytest.mark.slow

@@ -27,12 +27,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / ".gitignore").write_text("data.csv\n")
     (folder / ".env").write_text("KEY=value\n")
     (folder / "deploy.pem").write_text("key\n")
-    subprocess.run(
-        "git init -q && git add .gitignore notebooks && git -c user.name=a -c user.email=a@b commit -qm x",
-        shell=True,
-        cwd=folder,
-        check=True,
-    )
+    for words in ("init -q", "add .gitignore notebooks", "-c user.name=a -c user.email=a@b commit -qm x"):
+        subprocess.run(["git", *words.split()], cwd=folder, check=True)
     (folder / "notebooks" / "helper.py").write_text("import scipy\nlr = 2\n")
     (folder / "new.py").write_text("x = 1\n")
     monkeypatch.chdir(folder)
