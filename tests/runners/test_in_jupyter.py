@@ -1,4 +1,4 @@
-"""`%runner` in a notebook of a Jupyter server: a runner on this machine is launched by the server, executes a notebook and a cell, and ends."""
+"""`%runner` in a notebook of a Jupyter server: the server launches a runner on this machine, which executes what it is given, and ends."""
 
 from __future__ import annotations
 
