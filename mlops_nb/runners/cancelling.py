@@ -91,6 +91,35 @@ def guarded(
     raise failure
 
 
+class _Patient(_Watch):
+    """Lets what runs go on; a second Ctrl+C breaks it off."""
+
+    def handle(self, signum: int, frame: FrameType | None) -> None:
+        again = self.received is not None and signum == signal.SIGINT
+        self.received = self.received if self.received is not None else signum
+        if again:
+            raise Interrupted(signum)
+        self._tell("Going on until it is removed; Ctrl+C once more leaves the rest to: mlops-nb runner reap")
+
+
+def finished(work: Callable[[], Result], *, tell: Callable[[str], None] = lambda line: None) -> Result:
+    """Do what had better be finished: a signal to end is heeded when it is done. A second Ctrl+C breaks it off.
+
+    Raises:
+        Interrupted: If a signal has come.
+    """
+    watch = _Patient(tell)
+    before = _install(watch)
+    try:
+        result = work()
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    if watch.received is not None:
+        raise Interrupted(watch.received)
+    return result
+
+
 def _install(watch: _Watch) -> dict[int, signal._HANDLER]:
     if threading.current_thread() is not threading.main_thread():
         return {}

@@ -12,6 +12,7 @@ from mlops_nb.core.runners import CloudName, MachineWish, Runner, RunnerEvent, R
 from mlops_nb.errors import NotSupported
 from mlops_nb.runners import ending, estimating, keeping
 from mlops_nb.runners.base import Clock, Plan, Preparation, Reaped, Registrar, SystemClock
+from mlops_nb.runners.cancelling import finished
 from mlops_nb.runners.context import Context
 from mlops_nb.runners.doctor import examine
 from mlops_nb.runners.estimating import Estimate
@@ -147,10 +148,13 @@ class Runners:
     def down(self, runner: str, *, reason: str = "") -> Runner:
         """Destroy all that there is of a runner, now, whatever it does, and return when nothing is left.
 
+        In the main thread a signal to end is heeded when that is done; a second Ctrl+C breaks it off.
+
         Raises:
             CloudError: If something could not be removed; the runner stays DESTROYING, and `reap` goes on with it.
         """
-        return ending.end(self._ctx, self.ledger.get(runner).id, reason or "it was ended by hand")
+        found = self.ledger.get(runner).id
+        return finished(lambda: ending.end(self._ctx, found, reason or "it was ended by hand"), tell=self.tell)
 
     def extend(self, runner: str, seconds: float, *, max_cost: float | None = None) -> Runner:
         """Move a runner's hard stop by so many seconds; its cost limit stays unless a higher one is given.

@@ -194,3 +194,27 @@ def test_an_error_of_the_cloud_is_not_hidden_by_the_clean_up(world: World) -> No
     world.forge.refusals = [NotRemoved("cannot", hint="later", left=())] * 2
     with pytest.raises(Exception, match="none in r1b"):
         launch(world)
+
+
+def test_a_removal_is_finished_before_a_signal_is_heeded_and_a_second_interrupt_breaks_it_off(world: World) -> None:
+    plan = world.runners.plan(world.wish())
+    runner = world.runners.request(plan)
+    world.cloud.after_create = lambda made: world.beat(runner)
+    world.runners.launch(runner, plan, world.preparation)
+    world.cloud.stubborn = {"i-1"}
+    world.clock.plan(10, lambda: os.kill(os.getpid(), signal.SIGINT))
+    world.clock.plan(20, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    world.clock.plan(30, world.cloud.stubborn.clear)
+    with pytest.raises(Interrupted):
+        world.runners.down("gpu")
+    assert world.cloud.things == {} and world.get(runner).state is RunnerState.GONE
+    again = world.runners.request(plan)
+    world.cloud.after_create = lambda made: world.beat(again)
+    world.runners.launch(again, plan, world.preparation)
+    world.cloud.stubborn = {"i-2"}
+    before = world.clock.time
+    for seconds in (10, 20):
+        world.clock.plan(seconds, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted):
+        world.runners.down("gpu")
+    assert world.clock.time - before < 30 and world.get(again).state is RunnerState.DESTROYING
