@@ -102,7 +102,7 @@ class AzureWorld(LoopbackCloud):
         return [dict(one) for one in [*kept, *(one for one in self.entries.values() if "mlops-nb-runner" not in one["tags"])]]
 
     def run_out(self, offer: Offer) -> None:
-        self.stockouts.add((offer.zone, offer.type))
+        self.stockouts.add((offer.zone.rpartition("-")[2], offer.type))
 
     def exceed_quota(self, offer: Offer) -> None:
         self.quotas[offer.type] = "standardDSv5Family Cores"

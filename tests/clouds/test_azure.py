@@ -75,14 +75,17 @@ def test_offers_leave_the_zone_to_azure_first_and_then_try_each(world: AzureWorl
     offers = cloud.offers(MachineWish())
     assert [(one.type, one.zone) for one in offers] == [
         ("Standard_D8s_v5", ""),
-        ("Standard_D8s_v5", "1"),
-        ("Standard_D8s_v5", "2"),
+        ("Standard_D8s_v5", "westus2-1"),
+        ("Standard_D8s_v5", "westus2-2"),
         ("Standard_D8as_v5", ""),
-        ("Standard_D8as_v5", "1"),
+        ("Standard_D8as_v5", "westus2-1"),
     ]
     assert (offers[0].cpus, offers[0].memory_gb, offers[0].region) == (8, 32, "westus2")
     assert offers[0].hourly == 0.40 and offers[-1].hourly == listed("Standard_D8as_v5", "westus2") == 0.344
-    assert cloud.offers(MachineWish(spot=True, zones=["2"]))[0].hourly == 0.09
+    in_two = cloud.offers(MachineWish(spot=True, zones=["westus2-2"]))
+    assert in_two == cloud.offers(MachineWish(spot=True, zones=["2"])) and in_two[0].hourly == 0.09
+    cloud.create(an_order(), in_two[0], Notes())
+    assert made(world, "virtualMachines")["zones"] == made(world, "publicIPAddresses")["zones"] == ["2"]
 
 
 def test_a_price_service_that_is_down_leaves_the_list_price(world: AzureWorld, cloud: AzureCloud) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlops_nb.clouds.base import CloudUnreachable, NoCredentials, PermissionMissing, WishRefused
+from mlops_nb.clouds.base import CloudUnreachable, NoCapacity, NoCredentials, PermissionMissing, WishRefused
 from mlops_nb.clouds.dates import dated
 from mlops_nb.clouds.gcp import GcpCloud
 from mlops_nb.clouds.gcp.bodies import closing_rule, labels_of, name_of, service_account
@@ -155,6 +155,22 @@ def test_a_preempted_machine_is_gone_and_says_why(world: GcpWorld, cloud: GcpClo
     described = cloud.describe(machine)
     assert described.phase == "gone" and described.reason.startswith("preempted")
     assert cloud.console(machine) == ""
+
+
+def test_a_machine_is_found_in_the_zone_where_it_came_up_by_what_was_noted_of_the_one_that_had_no_room(
+    world: GcpWorld, cloud: GcpCloud
+) -> None:
+    first, second, *_ = cloud.offers(MachineWish())
+    world.run_out(first)
+    notes = Notes()
+    with pytest.raises(NoCapacity):
+        cloud.create(an_order(), first, notes)
+    machine = cloud.create(an_order(), second, Notes()).resource
+    world.serial[name_of(TOKEN)] = "hello"
+    noted = next(one for one in notes.resources if one.kind == "machine")
+    assert noted.id != machine.id
+    described = cloud.describe(noted)
+    assert (described.phase, described.resource.id, cloud.console(noted)) == ("running", machine.id, "hello")
 
 
 def test_a_machine_that_switched_itself_off_is_on_its_way_out_and_says_that_its_disk_is_there(world: GcpWorld, cloud: GcpCloud) -> None:

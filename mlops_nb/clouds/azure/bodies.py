@@ -110,7 +110,7 @@ def public_address(order: MachineOrder, offer: Offer) -> Any:
         tags=dict(order.tags),
         sku=models.PublicIPAddressSku(name="Standard"),
         public_ip_allocation_method="Static",
-        zones=[offer.zone] if offer.zone else None,
+        zones=_zones(offer),
     )
 
 
@@ -155,7 +155,7 @@ def virtual_machine(order: MachineOrder, offer: Offer, *, interface_id: str, pub
     return models.VirtualMachine(
         location=offer.region,
         tags=dict(order.tags),
-        zones=[offer.zone] if offer.zone else None,
+        zones=_zones(offer),
         hardware_profile=models.HardwareProfile(vm_size=offer.type),
         storage_profile=models.StorageProfile(image_reference=image(order.image, offer.type), os_disk=disk),
         os_profile=models.OSProfile(
@@ -219,6 +219,11 @@ def shutdown_schedule(order: MachineOrder, offer: Offer, machine_id: str, now: f
         "notificationSettings": {"status": "Disabled"},
     }
     return models.GenericResource(location=offer.region, tags=dict(order.tags), properties=properties)
+
+
+def _zones(offer: Offer) -> list[str] | None:
+    """Return the zone in Azure's own word, which is a number within the region."""
+    return [offer.zone.rpartition("-")[2]] if offer.zone else None
 
 
 def _models(part: str) -> Any:

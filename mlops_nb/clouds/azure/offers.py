@@ -155,4 +155,4 @@ def _names(wish: MachineWish) -> list[str]:
 def _in_zone(offer: Offer, zone: str) -> Offer:
     import msgspec
 
-    return msgspec.structs.replace(offer, zone=zone)
+    return msgspec.structs.replace(offer, zone=f"{offer.region}-{zone}" if zone else "")

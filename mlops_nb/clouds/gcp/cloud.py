@@ -47,19 +47,21 @@ class GcpCloud:
         return create(self._compute, order, offer, note, lambda made: self.destroy(made, installation))
 
     def describe(self, machine: Resource) -> Machine:
-        from mlops_nb.clouds.gcp.errors import NotThere
-        from mlops_nb.clouds.gcp.machines import how_it_ended, machine_of
+        from mlops_nb.clouds.gcp.machines import how_it_ended, looked_for
 
-        try:
-            return machine_of(self._compute.project, self._compute.call("GET", machine.id, "Looking at the machine"))
-        except NotThere:
-            return Machine(resource=machine, phase="gone", reason=how_it_ended(self._compute, machine))
+        if found := looked_for(self._compute, machine):
+            return found
+        return Machine(resource=machine, phase="gone", reason=how_it_ended(self._compute, machine))
 
     def console(self, machine: Resource) -> str:
         from mlops_nb.clouds.gcp.errors import NotThere
+        from mlops_nb.clouds.gcp.machines import looked_for
 
         try:
-            path = f"{machine.id}/serialPort"
+            found = looked_for(self._compute, machine)
+            if found is None:
+                return ""
+            path = f"{found.resource.id}/serialPort"
             answer = self._compute.call("GET", path, "Reading what the machine has printed", port=1, start=-_CONSOLE_BYTES)
         except NotThere:
             return ""

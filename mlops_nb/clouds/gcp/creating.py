@@ -10,7 +10,7 @@ from typing import Any
 from mlops_nb.clouds.base import CloudError, CloudUnreachable, Machine, MachineOrder, Note, PermissionMissing, WishRefused
 from mlops_nb.clouds.gcp.bodies import closing_rule, default_image, instance, name_of, ssh_rule
 from mlops_nb.clouds.gcp.errors import AlreadyThere, NotThere
-from mlops_nb.clouds.gcp.machines import machine_of, path_of
+from mlops_nb.clouds.gcp.machines import machine_named, machine_of, path_of
 from mlops_nb.clouds.gcp.rest import Compute, last
 from mlops_nb.clouds.gcp.types import MachineShape, shape_of
 from mlops_nb.core.records import Record
@@ -44,7 +44,8 @@ def create(compute: Compute, order: MachineOrder, offer: Offer, note: Note, remo
     Raises:
         CloudError: If it cannot be had; then nothing of it is left, or it was noted.
     """
-    if there := _made_before(compute, order):
+    what = f"Looking for the machine '{order.name}'"
+    if there := machine_named(compute, name_of(order.token), order.tags.get(TAG_RUNNER, ""), what):
         return there
     shape = shape_of(offer.type)
     image = _image(compute, order, shape)
@@ -94,17 +95,6 @@ def _insert(compute: Compute, path: str, body: Mapping[str, Any], what: str, sec
         return
     if not finished:
         raise CloudUnreachable(f"{what} was not done within {seconds:g} s.", hint="Try another zone or type: --zones, --types.")
-
-
-def _made_before(compute: Compute, order: MachineOrder) -> Machine | None:
-    own = name_of(order.token)
-    what = f"Looking for the machine '{order.name}'"
-    for page in compute.pages("aggregated/instances", what, filter=f'name = "{own}"'):
-        for scope in (page.get("items") or {}).values():
-            for listed in scope.get("instances") or []:
-                if listed.get("name") == own and (listed.get("labels") or {}).get(TAG_RUNNER) == order.tags.get(TAG_RUNNER):
-                    return machine_of(compute.project, listed)
-    return None
 
 
 def _image(compute: Compute, order: MachineOrder, shape: MachineShape) -> str:

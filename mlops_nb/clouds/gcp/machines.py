@@ -8,8 +8,9 @@ from typing import Any
 
 from mlops_nb.clouds.base import CloudError, Machine, MachinePhase
 from mlops_nb.clouds.gcp.bodies import described_tags
+from mlops_nb.clouds.gcp.errors import NotThere
 from mlops_nb.clouds.gcp.rest import Compute, last
-from mlops_nb.core.runners import Resource
+from mlops_nb.core.runners import TAG_RUNNER, Resource
 
 _PHASES: Mapping[str, MachinePhase] = {
     "PENDING": "starting",
@@ -88,6 +89,25 @@ def time_of(listed: Mapping[str, Any]) -> float | None:
         return datetime.fromisoformat(str(listed.get("creationTimestamp", ""))).timestamp()
     except ValueError:
         return None
+
+
+def looked_for(compute: Compute, machine: Resource) -> Machine | None:
+    """Return the machine, also where it came up in another zone than it was first noted in; None: it is nowhere."""
+    what = "Looking at the machine"
+    try:
+        return machine_of(compute.project, compute.call("GET", machine.id, what))
+    except NotThere:
+        return machine_named(compute, last(machine.id), machine.runner_id, what)
+
+
+def machine_named(compute: Compute, name: str, runner: str, what: str) -> Machine | None:
+    """Return the machine of a runner by its name, in whichever zone; None: there is none."""
+    for page in compute.pages("aggregated/instances", what, filter=f'name = "{name}"'):
+        for scope in (page.get("items") or {}).values():
+            for listed in scope.get("instances") or []:
+                if listed.get("name") == name and (listed.get("labels") or {}).get(TAG_RUNNER) == runner:
+                    return machine_of(compute.project, listed)
+    return None
 
 
 def how_it_ended(compute: Compute, resource: Resource) -> str:
