@@ -43,10 +43,19 @@ load() {
   if [ -r "$dir/limits" ]; then read -r max first grace turn <"$dir/limits" || :; fi
 }
 
-# Processes whose environment holds $1.
+# Processes whose environment holds $1. BusyBox's grep looks no further than the first NUL, so there it is slower.
 carriers() {
-  if [ -r /proc/self/environ ]; then
+  if [ ! -r /proc/self/environ ]; then
+    return 0
+  elif printf 'a\000b' | grep -qF b; then
     grep -lsF "$1" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3
+  else
+    for environ in /proc/[0-9]*/environ; do
+      if { tr '\000' '\n' <"$environ" | grep -qxF "$1"; } 2>/dev/null; then
+        environ=${environ#/proc/}
+        echo "${environ%/environ}"
+      fi
+    done
   fi
 }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import json
 import os
 import re
 import signal
@@ -16,10 +15,8 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -35,7 +32,7 @@ KINDS = {
     "nodes": ("v1", "Node"),
     "resourcequotas": ("v1", "ResourceQuota"),
 }
-_PATH = re.compile(r"/(?:api/v1|apis/([^/]+)/v1)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(log))?")
+PATH = re.compile(r"/(?:api/v1|apis/([^/]+)/v1)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(log))?")
 TOKEN = "the-clusters-token"
 VERSION = "1.30"
 
@@ -119,7 +116,7 @@ class Cluster:
             raise Refused(401, "Unauthorized", "Unauthorized")
         if parts.path.endswith("/selfsubjectaccessreviews"):
             return self._review(body or {})
-        match = _PATH.fullmatch(parts.path)
+        match = PATH.fullmatch(parts.path)
         if match is None or match[3] not in KINDS:
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         group, namespace, resource, name, log = match.groups()
@@ -364,86 +361,3 @@ def _fits(spec: Document, node: Document) -> bool:
     cpus, gpus = int(wanted.get("cpu", "0m").removesuffix("m")) / 1000, int(wanted.get("nvidia.com/gpu", 0))
     chosen = all(labels.get(key) == value for key, value in spec.get("nodeSelector", {}).items())
     return chosen and cpus <= int(room["cpu"]) and gpus <= int(room["nvidia.com/gpu"])
-
-
-@contextmanager
-def served(cluster: Cluster) -> Iterator[str]:
-    """Serve a cluster on the loopback and give the text of a kubeconfig for it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-        disable_nagle_algorithm = True
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-        def _handle(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            text = self.rfile.read(length)
-            match = _PATH.fullmatch(urlsplit(self.path).path)
-            call = (self.command, match[3] if match else "access")
-            with cluster.lock:
-                cluster.calls.append(" ".join(call))
-                fault = cluster.fault(*call)
-            code, body = 200, b""
-            if fault == "cut":
-                self.connection.close()
-                raise Cut
-            if fault in ("before", "throttled"):
-                code = 429 if fault == "throttled" else 500
-                body = json.dumps(Refused(code, "InternalError", "injected").answer).encode()
-            else:
-                try:
-                    token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-                    with cluster.lock:
-                        answer = cluster.answer(self.command, self.path, json.loads(text) if text else None, token)
-                        body = answer.encode() if isinstance(answer, str) else json.dumps(_public(answer)).encode()
-                except Refused as refused:
-                    code, body = refused.code, json.dumps(refused.answer).encode()
-            if fault == "cut after":
-                self.connection.close()
-                raise Cut
-            if fault == "after":
-                code, body = 500, json.dumps(Refused(500, "InternalError", "injected").answer).encode()
-            if fault == "malformed":
-                body = b"<html>502 from a proxy"
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def handle_one_request(self) -> None:
-            try:
-                super().handle_one_request()
-            except (Cut, OSError, ValueError):
-                self.close_connection = True
-
-        do_GET = do_POST = do_DELETE = _handle
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "here",
-                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-                "users": [{"name": "u", "user": {"token": TOKEN}}],
-                "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", "namespace": "team"}}],
-            }
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _public(answer: Any) -> Any:
-    if isinstance(answer, dict):
-        return {key: _public(value) for key, value in answer.items() if not key.startswith("x-")}
-    return [_public(one) for one in answer] if isinstance(answer, list) else answer

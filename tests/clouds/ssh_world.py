@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -14,32 +13,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.clouds.debian import CACHE, program
+
 PACKAGES = ("openssh-server", "openssh-sftp-server", "libwrap0")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops-nb-tests" / "sshd"
 
 
 def find_sshd() -> tuple[Path, dict[str, str]]:
     """Return an sshd and the environment that it needs; the test is skipped where none can be had."""
-    if there := shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"):
-        return Path(there), {}
-    program = CACHE / "usr" / "sbin" / "sshd"
-    if not program.exists():
-        if not shutil.which("apt-get") or not shutil.which("dpkg"):
-            pytest.skip("there is no sshd, and no apt-get to fetch Debian's")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        fetched = subprocess.run(["apt-get", "download", *PACKAGES], cwd=CACHE, capture_output=True, text=True, timeout=120, check=False)
-        if fetched.returncode:
-            pytest.skip(f"there is no sshd, and Debian's cannot be fetched: {fetched.stderr.strip()[-200:]}")
-        for package in CACHE.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", str(package), str(CACHE)], check=True)
-    libraries = {str(path.parent) for path in CACHE.rglob("libwrap.so.0")}
-    return program, {"LD_LIBRARY_PATH": ":".join(libraries)}
+    found = program("sshd", *PACKAGES, inside="usr/sbin/sshd")
+    libraries = {str(path.parent) for path in CACHE.rglob("libwrap.so.0")} if found.is_relative_to(CACHE) else set()
+    return found, {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {}
 
 
 @contextmanager
 def ssh_host(folder: Path, home: Path) -> Iterator[tuple[str, list[str]]]:
     """Run sshd for this user; give the host and the options by which `ssh` gets in. `home` is the state folder over there."""
-    program, environment = find_sshd()
+    sshd, environment = find_sshd()
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
@@ -54,7 +43,7 @@ def ssh_host(folder: Path, home: Path) -> Iterator[tuple[str, list[str]]]:
         f"PidFile none\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
         f"SetEnv XDG_STATE_HOME={home}\nLogLevel VERBOSE\n"
     )
-    command = [str(program), "-D", "-e", "-f", str(folder / "config")]
+    command = [str(sshd), "-D", "-e", "-f", str(folder / "config")]
     if os.getuid() == 0:
         # Its own account and folder are wanted where it runs as root; they are there in its own view of the files alone.
         passwd = Path("/etc/passwd").read_text()

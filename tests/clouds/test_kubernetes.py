@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,57 +17,22 @@ from mlops_nb.clouds.base import (
     CloudError,
     CloudThrottled,
     CloudUnreachable,
-    MachineOrder,
     NoCapacity,
     NoCredentials,
     PermissionMissing,
     QuotaExceeded,
     WishRefused,
 )
-from mlops_nb.clouds.kubernetes.api import Api, load_configuration
+from mlops_nb.clouds.kubernetes.api import load_configuration
 from mlops_nb.clouds.kubernetes.cloud import KubernetesCloud
-from mlops_nb.core.runners import TAG_EXPIRES, TAG_INSTALLATION, TAG_NAME, TAG_RUNNER, MachineWish, Resource
+from mlops_nb.core.runners import TAG_INSTALLATION, MachineWish, Resource
 from mlops_nb.errors import MissingDependencyError
+from tests.clouds import kubernetes_fixtures as fixtures
 from tests.clouds.host_contract import OURS, carriers, uptime, wait_for
-from tests.clouds.kubernetes_world import Cluster, served
+from tests.clouds.kubernetes_fixtures import SMALL, order, pod_of, start
+from tests.clouds.kubernetes_world import Cluster
 
-SMALL = MachineWish(types=("0.1-64",))
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def configuration(cluster: Cluster) -> Iterator[str]:
-    with served(cluster) as text:
-        yield text
-
-
-@pytest.fixture
-def make(configuration: str) -> Callable[..., KubernetesCloud]:
-    def make(*, patience: float = 0.5, naps: list[float] | None = None) -> KubernetesCloud:
-        api = Api(load_configuration(configuration), seconds=5, sleep=(naps if naps is not None else []).append)
-        return KubernetesCloud(api=api, patience=patience, sleep=lambda seconds: time.sleep(0.02))
-
-    return make
-
-
-@pytest.fixture
-def cloud(make: Callable[..., KubernetesCloud]) -> KubernetesCloud:
-    return make()
-
-
-def order(script: str = "sleep 600", *, token: str = "", installation: str = OURS, max_seconds: float = 600.0, **more: Any) -> MachineOrder:
-    token = token or uuid.uuid4().hex
-    tags = {TAG_INSTALLATION: installation, TAG_RUNNER: token, TAG_EXPIRES: "1900000000", TAG_NAME: "gpu-1", "team": "vision & sound"}
-    return MachineOrder(token=token, name="gpu-1", tags=tags, user_data=script, max_seconds=max_seconds, **more)
-
-
-def start(cloud: KubernetesCloud, wanted: MachineOrder, wish: MachineWish = SMALL) -> Resource:
-    return cloud.create(wanted, cloud.offers(wish)[0], lambda one: None).resource
+cloud, cluster, configuration, make = fixtures.cloud, fixtures.cluster, fixtures.configuration, fixtures.make
 
 
 def ended(cloud: KubernetesCloud, machine: Resource) -> str:
@@ -138,14 +102,14 @@ def test_nothing_secret_is_in_the_pod_and_the_job_finds_none_of_it(cloud: Kubern
     assert "one-time-ticket" not in json.dumps([body for body in cluster.bodies if body["kind"] != "Secret"])
     secret = next(body for body in cluster.bodies if body["kind"] == "Secret")
     assert secret["metadata"]["ownerReferences"][0]["name"] == machine.id
-    seen_by = [c["name"] for c in _pod(cluster)["initContainers"] + _pod(cluster)["containers"] if "order" in _mounts(c)]
+    seen_by = [c["name"] for c in pod_of(cluster)["initContainers"] + pod_of(cluster)["containers"] if "order" in _mounts(c)]
     assert seen_by == ["prepare"]
     assert carriers("one-time-ticket") == set()
 
 
 def test_its_pod_has_no_rights_it_does_not_need(cloud: KubernetesCloud, cluster: Cluster) -> None:
     start(cloud, order(disk_gb=20), MachineWish(cpus=2, memory_gb=3))
-    pod = _pod(cluster)
+    pod = pod_of(cluster)
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for container in (*pod["initContainers"], *pod["containers"]):
@@ -159,7 +123,7 @@ def test_its_pod_has_no_rights_it_does_not_need(cloud: KubernetesCloud, cluster:
 
 def test_a_service_account_is_given_only_where_it_is_asked_for(cloud: KubernetesCloud, cluster: Cluster) -> None:
     start(cloud, order(permission_set="trainer"))
-    assert (_pod(cluster)["serviceAccountName"], _pod(cluster)["automountServiceAccountToken"]) == ("trainer", True)
+    assert (pod_of(cluster)["serviceAccountName"], pod_of(cluster)["automountServiceAccountToken"]) == ("trainer", True)
 
 
 def test_the_cluster_ends_it_at_its_hard_stop_with_all_its_processes(cloud: KubernetesCloud) -> None:
@@ -345,70 +309,6 @@ def test_an_order_that_cannot_be_is_refused_and_nothing_is_made(
     assert cluster.of("jobs") == []
 
 
-@pytest.mark.parametrize(
-    ("wish", "says"),
-    [
-        (MachineWish(types=("huge",)), "CPU-MEMORY"),
-        (MachineWish(types=("0-0",)), "asks for nothing"),
-        (MachineWish(region="mars"), "topology.kubernetes.io/region=mars"),
-        (MachineWish(spot_price=0.5), "no spot price"),
-        (MachineWish(spot=True), "marked as spot"),
-        (MachineWish(gpu="t4"), "No node of the cluster has the GPU"),
-        (MachineWish(gpu="t44"), "cannot be had"),
-    ],
-)
-def test_a_wish_that_no_cluster_has_is_refused(cloud: KubernetesCloud, wish: MachineWish, says: str) -> None:
-    with pytest.raises(WishRefused, match=says):
-        cloud.offers(wish)
-
-
-def test_sizes_and_zones_are_offered_in_the_order_of_the_wish(cloud: KubernetesCloud) -> None:
-    offers = cloud.offers(MachineWish(region="us-west", types=("s", "2-4096"), zones=("a", "b")))
-    assert [(one.type, one.zone, one.cpus, one.memory_gb, one.hourly) for one in offers] == [
-        ("1-2048", "a", 1, 2, None),
-        ("1-2048", "b", 1, 2, None),
-        ("2-4096", "a", 2, 4, None),
-        ("2-4096", "b", 2, 4, None),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("labels", "wish", "chosen"),
-    [
-        ({"nvidia.com/gpu.product": "Tesla-T4"}, MachineWish(gpu="t4"), {"nvidia.com/gpu.product": "Tesla-T4"}),
-        (
-            {"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"},
-            MachineWish(types=("m+t4",)),
-            {"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"},
-        ),
-        (
-            {"accelerator": "nvidia-tesla-t4"},
-            MachineWish(gpu="t4", node_selector={"accelerator": "infer"}),
-            {"accelerator": "nvidia-tesla-t4"},
-        ),
-        ({"pool": "blue"}, MachineWish(types=("4-8192",), gpu="t4", node_selector={"pool": "blue"}), {"pool": "blue"}),
-    ],
-)
-def test_a_gpu_is_chosen_by_the_label_that_the_nodes_have(
-    cloud: KubernetesCloud, cluster: Cluster, labels: dict[str, str], wish: MachineWish, chosen: dict[str, str]
-) -> None:
-    cluster.add_node("gpu-node", {**labels}, gpus=1)
-    cluster.add_node("other-node", {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}, gpus=8)
-    machine = start(cloud, order(node_selector=wish.node_selector), wish)
-    pod = _pod(cluster)
-    assert pod["nodeSelector"] == chosen
-    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    wait_for(lambda: cloud.describe(machine).phase == "running")
-
-
-def test_a_spot_node_is_chosen_by_its_mark_and_tolerated(cloud: KubernetesCloud, cluster: Cluster) -> None:
-    cluster.add_node("cheap", {"cloud.google.com/gke-spot": "true"})
-    start(cloud, order(), MachineWish(types=("0.1-64",), spot=True))
-    assert _pod(cluster)["nodeSelector"] == {"cloud.google.com/gke-spot": "true"}
-    assert "cloud.google.com/gke-spot" in {one["key"] for one in _pod(cluster)["tolerations"]}
-
-
 def test_wrong_credentials_and_broken_kubeconfigs_are_told_without_showing_them(configuration: str) -> None:
     wrong = configuration.replace("the-clusters-token", "wrong-token-value")
     with pytest.raises(NoCredentials, match="401") as caught:
@@ -456,12 +356,6 @@ def test_a_cluster_that_does_not_answer_is_named_after_some_tries(make: Callable
 def _spec(kind: str) -> dict[str, Any]:
     pod: dict[str, Any] = {"containers": [{"name": "theirs"}]}
     return {"ttlSecondsAfterFinished": 9, "template": {"spec": pod}} if kind == "jobs" else pod
-
-
-def _pod(cluster: Cluster) -> dict[str, Any]:
-    job = next(one for one in cluster.of("jobs") if one["metadata"]["name"].startswith("mlops-nb-"))
-    spec: dict[str, Any] = job["spec"]["template"]["spec"]
-    return spec
 
 
 def _mounts(container: dict[str, Any]) -> set[str]:

@@ -71,7 +71,7 @@ def test_a_runner_on_a_host_lives_on_without_us_and_goes_when_it_is_destroyed(ma
     again = make()
     assert [(one.id, one.state) for one in again.find(OURS).resources] == [(wanted.token, "running")]
     assert again.destroy([made.resource], OURS) == []
-    assert carriers(wanted.token) == set()
+    wait_for(lambda: not carriers(wanted.token), 3)
     assert not (folder / wanted.token).exists()
 
 
