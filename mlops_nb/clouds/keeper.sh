@@ -146,6 +146,8 @@ verdict() {
   stop=$(number "$dir/hard_stop")
   lease=$(number "$dir/lease")
   [ "$stop" -gt 0 ] || stop=$((begun + max))
+  # The agent is there: what brought it, perhaps with a ticket, has done its work.
+  [ "$lease" -eq 0 ] || rm -f "$dir/start"
   if [ "$now" -ge "$stop" ]; then
     echo "it reached its hard stop, after $((now - begun)) s"
   elif [ -e "$dir/ended" ]; then
@@ -255,7 +257,7 @@ launch() {
       fi
     fi
     if [ -z "$manager" ] || ! systemd-run "$manager" --quiet --collect --unit="mlops-nb-$token" -p KillMode=control-group \
-      -p RuntimeMaxSec=$((max + grace + 60)) --setenv=MLOPS_NB_KEEPER="$token" --setenv=HOME="$HOME" --setenv=PATH="$PATH" \
+      --setenv=MLOPS_NB_KEEPER="$token" --setenv=HOME="$HOME" --setenv=PATH="$PATH" \
       --setenv=LANG="${LANG:-C.UTF-8}" sh "$dir/keeper.sh" run "$dir" </dev/null >/dev/null 2>&1; then
       away='nohup'
       if command -v setsid >/dev/null; then away='setsid'; fi

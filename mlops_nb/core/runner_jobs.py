@@ -54,6 +54,7 @@ class Job(Record, frozen=True, kw_only=True):
         returns: Names that come back, of `%%runner --out`.
         digest: SHA-256 of the bundle: a machine executes no other bytes.
         runner_id: Where it is or shall be executed; "" while any runner of its wish may take it.
+        before: The runner that had it when it was interrupted.
         attempts: How often it was begun, at most `MOST_ATTEMPTS`.
         cell, cells_total: How far it is.
         checkpoint_cell: Cells of the checkpoint that need not be executed again; 0: none.
@@ -72,6 +73,7 @@ class Job(Record, frozen=True, kw_only=True):
     returns: Sequence[str] = ()
     digest: str
     runner_id: str = ""
+    before: str = ""
     state: JobState = JobState.QUEUED
     reason: str = ""
     attempts: int = 0

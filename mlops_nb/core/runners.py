@@ -235,7 +235,8 @@ class Offer(Record, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         price = "price not known" if self.hourly is None else f"${self.hourly:.2f}/h"
-        return " ".join(part for part in (self.type, self.cloud, self.zone or self.region, "spot" if self.spot else "", price) if part)
+        words = (self.type, self.cloud, self.zone or self.region, "spot" if self.spot else "", price)
+        return " ".join(dict.fromkeys(word for word in words if word))
 
 
 class Resource(Record, frozen=True, kw_only=True):

@@ -69,6 +69,8 @@ class Progress:
         state = Path(course.folder) / STATE.format(course.resume) if course.folder else None
         if state is not None and state.is_file():
             self._ask(silently, f"k.restore(get_ipython(), Path({str(state)!r}))")
+        elif course.folder:
+            self._ask(silently, "k.prepare()")  # what is loaded for the first checkpoint is not what one costs
         if course.is_again:
             self._ask(silently, f"k.go_on_with_runs({self._execution_id!r}, {course.run_id!r})", is_needed=False)
 

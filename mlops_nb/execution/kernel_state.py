@@ -106,6 +106,15 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"unknown reference {kind!r}")
 
 
+def prepare() -> None:
+    """Load what writing needs.
+
+    Raises:
+        MissingDependencyError: If it is not installed.
+    """
+    _pickler(io.BytesIO(), {})
+
+
 def own_names(shell: Any) -> list[str]:
     """Return the names that the notebook has given, without IPython's."""
     hidden = shell.user_ns_hidden

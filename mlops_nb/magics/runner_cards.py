@@ -149,7 +149,8 @@ def findings_text(findings: Sequence[Finding]) -> str:
 def _row(runner: Runner) -> list[str]:
     now = time.time()
     offer = runner.offer
-    machine = "" if offer is None else " ".join(filter(None, (_type(offer), offer.cloud, offer.zone or offer.region, "spot" * offer.spot)))
+    words = () if offer is None else (_type(offer), offer.cloud, offer.zone or offer.region, "spot" * offer.spot)
+    machine = " ".join(dict.fromkeys(filter(None, words)))
     work = runner.job or ("" if runner.jobs == 0 else f"{runner.jobs} done")
     if runner.interrupted is not None and not runner.state.is_over:
         work = f"{work} (taken back by {runner.cloud})".strip()

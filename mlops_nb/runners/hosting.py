@@ -299,6 +299,7 @@ class RunnerHost:
             if runner.state in _LAUNCHING and runner.id not in mine:
                 self._resume(runner)
         self._work("tick", self._runners().tick)
+        self._work("jobs", self._tend_jobs)
         if time.monotonic() - self._reaped >= self._reap_seconds:
             self._reaped = time.monotonic()
             self._work("reap", self._reap)
@@ -310,6 +311,12 @@ class RunnerHost:
         if self._ledger.hold(_held(runner.id), self._me, self._hold_seconds):
             runners = self._runners()
             self._work(runner.id, lambda: runners.resume(runners.ledger.get(runner.id)))
+
+    def _tend_jobs(self) -> None:
+        from mlops_nb.runners.jobs.changing import tend_jobs
+
+        for job in tend_jobs(self._ledger, self.launch):
+            log.info("The job %s is %s: %s", job.name, job.state, job.reason)
 
     def _reap(self) -> None:
         done = self._runners().reap()

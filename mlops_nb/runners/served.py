@@ -13,6 +13,8 @@ from mlops_nb.runners.base import Plan, Reaped
 from mlops_nb.store.rest_runners import RestRunners
 
 _POLL_SECONDS = 1.0
+_INNER = ("requested", "hosted", "resource")
+"""Kinds of events that say what the ledger needs to know, and people do not."""
 _UNDER_WAY = (RunnerState.REQUESTED, RunnerState.CREATING, RunnerState.BOOTING)
 
 
@@ -45,7 +47,8 @@ class ServedRunners:
             time.sleep(_POLL_SECONDS)
             events = self.ledger.events(runner.id)
             for event in events[told:]:
-                self.tell(f"{runner.name}: {event.text or event.kind}")
+                if event.kind not in _INNER:
+                    self.tell(f"{runner.name}: {event.text or event.kind}")
             told = len(events)
             runner = self.ledger.get(runner.id)
         if runner.state in (RunnerState.GONE, RunnerState.DESTROYING) and runner.ready is None:

@@ -15,6 +15,8 @@ from mlops_nb.errors import InvalidInput
 TICKET_SECONDS = 1800.0
 MAX_LOG = 4 << 20
 """How much of a machine's log is kept (bytes)."""
+KEEP_LOG_SECONDS = 30 * 86_400.0
+"""How long a log is kept after its runner has ended; runners and what happened to them stay."""
 AGENT_TOKEN_PREFIX = "mnba_"
 """How the tokens of agents begin: they open what belongs to their runner, and nothing else of a server."""
 ENV_INSTALLATION = "MLOPS_NB_INSTALLATION"

@@ -249,6 +249,9 @@ class GcpWorld(LoopbackCloud):
     def _zoneOperations_get(self, parts: Mapping[str, str], call: Call) -> Any:
         return self._looked_at(parts["operation"])
 
+    def _zoneOperations_wait(self, parts: Mapping[str, str], call: Call) -> Any:
+        return self._looked_at(parts["operation"])
+
     def _globalOperations_get(self, parts: Mapping[str, str], call: Call) -> Any:
         return self._looked_at(parts["operation"])
 

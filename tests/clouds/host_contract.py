@@ -125,6 +125,22 @@ class HostContract:
         lease.write_text(f"{uptime() - 1:.2f}\n")
         assert "lease ran out" in self.ended(cloud, machine)
 
+    def test_its_script_goes_when_its_agent_is_there(self, cloud: HostCloud, folder: Path) -> None:
+        machine = self.start(cloud, order("sleep 2; echo still read to its end; sleep 600"))
+        assert (folder / machine.id / "start").exists()
+        (folder / machine.id / "lease").write_text(f"{uptime() + 600:.0f}\n")
+        wait_for(lambda: not (folder / machine.id / "start").exists())
+        wait_for(lambda: "still read to its end" in cloud.console(machine))
+
+    def test_what_it_leaves_in_its_temporary_folder_goes_with_it(self, cloud: HostCloud) -> None:
+        machine = self.start(cloud, order('echo "$TMPDIR"; echo ticket >"$TMPDIR/agent.json"; sleep 600'))
+        temporary = Path(wait_for(lambda: cloud.console(machine)).strip())
+        wait_for(lambda: (temporary / "agent.json").exists())
+        assert temporary.name == f"mlops-nb-{machine.id[:12]}"
+        assert temporary.stat().st_mode & 0o077 == 0
+        cloud.destroy([machine], OURS)
+        assert not temporary.exists()
+
     def test_without_a_first_lease_it_ends(self, make: Callable[..., HostCloud]) -> None:
         machine = self.start(make(first_lease=1), order("sleep 600"))
         assert "agent was not there" in self.ended(make(), machine)

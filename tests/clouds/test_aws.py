@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from mlops_nb.clouds.aws import tags
+from mlops_nb.clouds.aws.account import Account
 from mlops_nb.clouds.aws.cloud import AwsCloud
 from mlops_nb.clouds.base import CloudError, CloudUnreachable, NoCapacity, NoCredentials, PermissionMissing, QuotaExceeded, WishRefused
 from mlops_nb.core.runners import TAG_INSTALLATION, TAG_RUNNER, MachineWish, Offer, Resource
@@ -20,7 +23,7 @@ from tests.clouds.aws_world import AwsWorld, open_world
 from tests.clouds.renting import INSTALLATION, SECRET_WORD, TOKEN, Notes, RentingContract, an_order, rid_of
 
 REGION = "us-west-1"
-SLOW = ("error", "throttle", "malformed", "cut-before", "cut-after")
+KINDS = ("error", "lost", "throttle", "malformed", "portal", "cut-before", "cut-after")
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBQmcXAy1e7dPzQ2lAeqfWnSEqQ9J7lqKZbyqT3aNw6o user@host"
 
 
@@ -91,13 +94,18 @@ def asked(world: AwsWorld, action: str) -> Mapping[str, str]:
     return next(call.form for call in reversed(world.calls) if call.action == action)
 
 
-# The others take their time; the life of runners meets all of them at each call, too.
-FAULTS = ["lost", "portal", *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW)]
+def tell(test: str, faults: int) -> None:
+    print(json.dumps({"test": f"aws {test}", "n": faults, "left": 0, "double": 0}))
+
+
+def faults(quick: str) -> list[Any]:
+    """Return the kinds of faults; all but one take their time, and the life of runners meets all of them at each call, too."""
+    return [kind if kind == quick else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 
 
 class TestAws(RentingContract):
     # What fails is injected by AWS's own world: into each call of the sequences, in more ways.
-    @pytest.mark.parametrize("kind", FAULTS)
+    @pytest.mark.parametrize("kind", faults("lost"))
     def test_whatever_fails_while_creating_one_machine_is_there_or_none(self, world: Any, cloud: Any, kind: str) -> None:
         offer = an_offer(cloud)
         start = len(world.calls)
@@ -120,8 +128,9 @@ class TestAws(RentingContract):
                 world.calm()
                 assert rid_of(cloud, [*notes.resources, *cloud.find(INSTALLATION, regions=[REGION]).resources]) == []
                 assert world.left() == [], f"{kind} × {times} at step {step}"
+        tell(f"create, {kind}", 2 * steps)
 
-    @pytest.mark.parametrize("kind", FAULTS)
+    @pytest.mark.parametrize("kind", faults("portal"))
     def test_whatever_fails_while_destroying_another_pass_ends_it(self, world: Any, cloud: Any, kind: str) -> None:
         offer = an_offer(cloud)
         steps = 1
@@ -143,6 +152,7 @@ class TestAws(RentingContract):
                 world.calm()
                 assert rid_of(cloud, notes.resources) == [] and world.left() == []
         assert steps >= 8
+        tell(f"destroy, {kind}", 2 * steps)
 
 
 @pytest.mark.parametrize("when", ["kill-before", "kill-after"])
@@ -160,6 +170,7 @@ def test_a_process_that_is_killed_at_any_change_leaves_what_carries_our_tags(wor
         assert rid_of(cloud, found.resources) == [] and world.left() == []
         number += 1
     assert number == 4  # group, inbound rule, key, machine
+    tell(f"create, {when}", number)
 
 
 def test_a_machine_is_closed_encrypted_and_ends_itself_by_shutting_down(world: ContractWorld, cloud: AwsCloud) -> None:
@@ -349,9 +360,27 @@ def test_disks_interfaces_addresses_and_spot_requests_that_were_left_behind_are_
     held.create_volume(size=8, zone_name="us-west-1a").add_tags(ours)
     held.create_network_interface(held.get_default_subnets()["us-west-1a"], None, tags=ours)
     held.allocate_address("vpc", tags=ours)
+    Account(world.environment).call(
+        "ec2",
+        REGION,
+        "request_spot_instances",
+        InstanceCount=1,
+        LaunchSpecification={"ImageId": aws_state.UBUNTU_AMD64, "InstanceType": "t3.small"},
+        TagSpecifications=tags.specified(ours, "spot-instances-request"),
+    )
     found = cloud.find(INSTALLATION, regions=[REGION])
-    assert sorted(resource.kind for resource in found.resources) == ["address", "disk", "interface"]
+    assert sorted(resource.kind for resource in found.resources) == ["address", "disk", "interface", "spot"]
     assert rid_of(cloud, found.resources) == [] and world.left() == []
+
+
+@pytest.mark.slow
+def test_hundreds_on_many_pages_are_all_found_and_ended(world: ContractWorld, cloud: AwsCloud) -> None:
+    AwsWorld.add_foreign(world, 330, regions=(REGION,), tags={TAG_INSTALLATION: INSTALLATION, TAG_RUNNER: TOKEN})
+    found = cloud.find(INSTALLATION, regions=[REGION]).resources
+    assert len([resource for resource in found if resource.kind == "machine"]) == 110
+    assert {resource.id for resource in found} == {thing.id for thing in world.left()}
+    assert rid_of(cloud, found) == [] and world.left() == []
+    assert world.actions().count("TerminateInstances") == 1
 
 
 def test_a_region_that_cannot_be_seen_is_named_and_the_others_are_looked_at(world: ContractWorld, cloud: AwsCloud) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from mlops_nb.clouds.base import CloudUnreachable, NoCredentials, PermissionMissing, WishRefused
+from mlops_nb.clouds.dates import dated
 from mlops_nb.clouds.gcp import GcpCloud
 from mlops_nb.clouds.gcp.bodies import closing_rule, labels_of, name_of, service_account
 from mlops_nb.clouds.gcp.prices import hourly
 from mlops_nb.clouds.gcp.types import shape_of
 from mlops_nb.core.runners import MachineWish
 from tests.clouds.gcp_world import PROJECT, GcpWorld
-from tests.clouds.renting import INSTALLATION, SECRET_WORD, TOKEN, Notes, RentingContract, an_order, rid_of
+from tests.clouds.renting import INSTALLATION, SECRET_WORD, TOKEN, FaultContract, Notes, RentingContract, an_order, rid_of
 
 
 class NoIdentity:
@@ -39,6 +43,11 @@ def cloud(world: GcpWorld) -> GcpCloud:
 
 
 class TestGcpContract(RentingContract):
+    stride = 4
+
+
+@pytest.mark.slow
+class TestGcpFaultsAtEachCall(FaultContract):
     pass
 
 
@@ -242,6 +251,18 @@ def test_a_cloud_that_is_down_is_unreachable_and_not_empty(world: GcpWorld, clou
         cloud.offers(MachineWish())
 
 
+def test_google_s_names_may_have_addresses_of_the_own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def inside(host: str, *more: Any, **options: Any) -> Any:
+        return real("127.0.0.1" if host == "compute.googleapis.com" else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", inside)
+    monkeypatch.delenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", raising=False)
+    with pytest.raises(CloudUnreachable, match="Looking for the machine type"):  # nobody listens there, but it was allowed
+        GcpCloud(identity=NoIdentity(), pause=0.001).offers(MachineWish())
+
+
 def test_the_doctor_says_what_is_and_what_is_not_well(world: GcpWorld, cloud: GcpCloud) -> None:
     found = {finding.what: finding for finding in cloud.check()}
     assert found["project"].ok and found["network"].ok
@@ -271,3 +292,9 @@ def test_prices_are_known_or_said_not_to_be(name: str, region: str, price: float
 def test_names_that_are_no_machine_types_are_refused(name: str) -> None:
     with pytest.raises(WishRefused, match="is not a machine type"):
         shape_of(name)
+
+
+def test_what_was_found_says_the_time_that_the_cloud_has(cloud: GcpCloud) -> None:
+    clock = cloud.find(INSTALLATION).clock
+    assert clock is not None and abs(clock - time.time()) < 60
+    assert dated("") is None and dated("yesterday") is None

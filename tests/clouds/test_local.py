@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,12 @@ from mlops_nb.clouds.local import LocalCloud
 from tests.clouds.host_contract import OURS, HostContract, order, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_keeper_is_shell_that_every_host_understands() -> None:
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    checked = subprocess.run([shellcheck, "--severity=style", "-"], input=keeper(), capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
 
 
 class TestLocal(HostContract):
@@ -63,6 +70,16 @@ time.sleep(600)
         assert "very-secret-value" not in printed
         assert f"MLOPS_NB_MACHINE={machine.id}\n" in printed
         assert "LC_ALL=C.UTF-8\n" in printed
+
+    @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+    def test_it_is_kept_by_another_shell_as_well(self, make: Callable[..., LocalCloud], tmp_path: Path) -> None:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "sh").symlink_to(str(shutil.which("bash")))
+        path = f"{tmp_path}/bin:{os.environ['PATH']}"
+        cloud = make(environment={"PATH": path, "HOME": str(tmp_path)}, grace=1)
+        machine = self.start(cloud, order('echo "${BASH_VERSION:+bash}"; setsid sleep 600 & sleep 600', max_seconds=2))
+        assert "hard stop" in self.ended(cloud, machine)
+        assert cloud.console(machine) == "bash\n"
 
     def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 
-from mlops_nb.core.runners import Heartbeat
+from mlops_nb.core.runners import Heartbeat, RunnerState
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.open import open_store
 from mlops_nb.store.rest import RestStore
@@ -113,6 +114,25 @@ def test_neither_secrets_nor_tickets_nor_tokens_are_in_the_database(store: SqlSt
     with store.database.read() as c:
         assert c.execute(sa.select(runner_tickets.c.secret)).scalar_one() is None
         assert c.execute(sa.select(runners.c.agent)).scalar_one() != token
+
+
+def test_a_secret_that_no_machine_has_fetched_goes_with_its_runner(store: SqlStore) -> None:
+    runner = store.runners.add(new_runner(), event())
+    store.runners.issue_ticket(runner.id, b"x")
+    store.runners.save(replace(runner, state=RunnerState.DESTROYING))
+    with store.database.read() as c:
+        assert c.execute(sa.select(sa.func.count()).select_from(runner_tickets)).scalar() == 0
+
+
+def test_logs_of_runners_that_ended_long_ago_make_room(store: SqlStore) -> None:
+    ended = {}
+    for days in (29, 31):
+        runner = store.runners.add(new_runner(), event())
+        store.runners.append_log(runner.id, 0, "said\n")
+        ended[days] = store.runners.save(replace(runner, state=RunnerState.GONE, ended=time.time() - days * 86_400))
+    store.runners.add(new_runner(), event())
+    assert {days: store.runners.log(runner.id).text for days, runner in ended.items()} == {29: "said\n", 31: ""}
+    assert store.runners.get(ended[31].id) == ended[31]
 
 
 def test_a_secret_whose_key_is_lost_says_what_to_do(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from mlops_nb.core.runners import RunnerState
-from tests.machine.room import LEASE_SECONDS, SECRET, Machine
+from mlops_nb.core.runners import AgentWish, RunnerState
+from tests.machine.room import CAN_FILTER, LEASE_SECONDS, SECRET, Machine
 from tests.machine.worlds import until
 
 ALL: dict[str, Callable[[Machine], None]] = {}
@@ -23,13 +23,13 @@ def scenario(story: Callable[[Machine], None]) -> Callable[[Machine], None]:
 
 @scenario
 def the_switch_is_there_first_and_the_agent_gets_its_secret_once(machine: Machine) -> None:
-    machine.launch(seconds=7200, script="echo the-users-script >/var/lib/mlops-nb/order\n[ ! -e /var/lib/mlops-nb/calls ]\n")
+    machine.launch(seconds=7200, script="echo the-users-script >/var/lib/mlops-nb/order\n[ ! -e /var/lib/mlops-nb-work/calls ]\n")
     found = machine.reported()
     assert found.state is RunnerState.IDLE
     started = [line for line in machine.events() if "start" in line]
     assert started == ["systemctl --no-block start mlops-nb-switch.service", "systemctl --no-block start mlops-nb-agent.service"]
     assert (machine.state / "order").read_text() == "the-users-script\n"
-    given = (machine.state / "given").read_text()
+    given = (machine.work / "given").read_text()
     assert repr(SECRET) in given and " runner " in given
     assert "\nrunner:" in (machine.root / "etc/passwd").read_text()
     settings = (machine.root / "etc/mlops-nb/agent.json").read_text()
@@ -58,7 +58,7 @@ def an_idle_machine_ends_and_says_why(machine: Machine) -> None:
 def a_machine_whose_agent_is_killed_ends_at_once(machine: Machine) -> None:
     machine.launch()
     machine.reported()
-    (machine.state / "job").write_text("training")
+    (machine.work / "job").write_text("training")
     os.kill(machine.pid("agent"), signal.SIGKILL)
     assert machine.off() < 5
     assert "its agent has ended (exit-code)" in machine.console()
@@ -79,7 +79,7 @@ def a_machine_whose_agent_hangs_ends_when_its_lease_does(machine: Machine) -> No
 def a_machine_whose_server_is_gone_for_good_saves_its_job_and_ends(machine: Machine) -> None:
     machine.launch()
     found = machine.reported()
-    (machine.state / "job").write_text("training")
+    (machine.work / "job").write_text("training")
     until(lambda: machine.server.ledger.get(found.id).state is RunnerState.BUSY)
     machine.server.gone()
     machine.off(LEASE_SECONDS + 20)
@@ -132,7 +132,7 @@ def a_ticket_that_another_machine_has_used_gives_nothing(machine: Machine) -> No
 def a_spot_notice_at_the_real_address_reaches_the_job_within_seconds(machine: Machine) -> None:
     machine.launch("aws")
     found = machine.reported()
-    (machine.state / "job").write_text("training")
+    (machine.work / "job").write_text("training")
     until(lambda: machine.server.ledger.get(found.id).state is RunnerState.BUSY)
     announced = time.monotonic()
     machine.metadata.put(_SPOT, {"action": "terminate", "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 120))})
@@ -173,3 +173,32 @@ def a_switch_that_is_killed_is_there_again(machine: Machine) -> None:
     until(lambda: machine.pid("switch") != first)
     (machine.root / "run/mlops-nb/hard_stop").write_text("1\n")
     assert machine.off() < 5
+
+
+@scenario
+def jobs_cannot_ask_the_metadata_service_and_without_a_filter_there_are_none(machine: Machine) -> None:
+    machine.wants_filter = True
+    machine.launch()
+    if not CAN_FILTER:  # and no network to install one from
+        machine.off()
+        assert "FAILED at this step: Close the machine's metadata" in machine.console()
+        assert machine.calls() == []
+        return
+    machine.reported()
+    asked = {user: machine.asks("http://169.254.169.254/latest/", user) for user in ("root", "runner")}
+    assert asked == {"root": "404", "runner": "000"}
+
+
+@scenario
+def what_executes_notebooks_gives_up_root_before_it_begins(machine: Machine) -> None:
+    machine.launch(agent=AgentWish(kind="notebook"))
+    machine.reported()
+    status = (machine.root / f"proc/{machine.pid('agent')}/status").read_text()
+    uids = {word for line in status.splitlines() if line.startswith("Uid:") for word in line.split()[1:]}
+    entry = next(line for line in (machine.root / "etc/passwd").read_text().splitlines() if line.startswith("runner:"))
+    assert uids == {entry.split(":")[2]} != {"0"}
+    lease = (machine.root / "run/mlops-nb/lease").read_text()
+    until(lambda: (machine.root / "run/mlops-nb/lease").read_text() != lease)
+    os.kill(machine.pid("agent"), signal.SIGTERM)
+    machine.off()
+    assert "its agent has ended (success)" in machine.console()

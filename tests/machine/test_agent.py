@@ -285,3 +285,13 @@ def test_a_work_that_takes_minutes_to_start_has_signs_of_life_meanwhile(tmp_path
     installed.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_machine_without_the_user_for_notebooks_does_not_go_on_as_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlops_nb.runners.machine.account import become
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(NotFound, match="no user 'nobody-of-this-name'"):
+        become("nobody-of-this-name", [tmp_path])
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert become("nobody-of-this-name", [tmp_path]) == {}

@@ -59,8 +59,8 @@ class Count:
             self.outcomes["killed" if killed else "ok"] += 1
             self.n += killed
         else:
-            fault = world.fault(kind, at, times=times, action=action, changes=changes, seconds=0.6)
-            stage.read_timeout = 0.4 if kind in WAITING else 5.0
+            fault = world.fault(kind, at, times=times, action=action, changes=changes, seconds=2.6)
+            stage.read_timeout = 2.0 if kind in WAITING else 5.0
             self.outcomes[stage.live(request, key=KEY, attempts=attempts)] += 1
             stage.read_timeout = 5.0
             world.faults.remove(fault)

@@ -184,5 +184,5 @@ class Account:
         ):
             return errors.no_credentials(error)
         if isinstance(error, known.ParamValidationError | known.InvalidRegionError | known.NoRegionError | ValueError):
-            return WishRefused(f"AWS cannot be asked for {name} in {region!r}: {error}")
+            return WishRefused(f"AWS cannot be asked for {name} in {region[:60]!r}: {errors.short(str(error))}")
         return errors.unreachable(error, name, region)

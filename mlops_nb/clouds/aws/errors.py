@@ -31,6 +31,7 @@ _CAPACITY = {
     "InsufficientFreeAddressesInSubnet",
     "SpotMaxPriceTooLow",
     "UnfulfillableCapacity",
+    "VolumeTypeNotAvailableInZone",
     "Unsupported",  # this type is not in this zone
 }
 _QUOTAS = {
@@ -44,7 +45,6 @@ _QUOTAS = {
     "ResourceLimitExceeded": "",
     "NetworkInterfaceLimitExceeded": "Network interfaces per Region",
     "PrivateIpAddressLimitExceeded": "",
-    "VolumeTypeNotAvailableInZone": "",
 }
 _KEYS = {
     "AuthFailure",
@@ -109,7 +109,8 @@ def vcpu_quota(type: str, *, spot: bool) -> str:
     return f"All {family} Spot Instance Requests" if spot else f"Running On-Demand {family} instances"
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return a message of AWS or botocore in one line of printable characters, at most `LONGEST`."""
     # AWS appends what only an administrator can decode, some thousand characters long.
     text = re.sub(r"\s*Encoded authorization failure message:.*", "", text, flags=re.DOTALL)
     text = " ".join(re.sub(r"[^\x20-\x7e]", " ", text).split())
@@ -118,7 +119,7 @@ def _short(text: str) -> str:
 
 def refused(code: str, message: str, status: int, operation: str, service: str, region: str, params: Mapping[str, Any]) -> CloudError:
     """Return the error for an answer of AWS."""
-    said = _short(message) or code
+    said = short(message) or code
     type_, spot = str(params.get("InstanceType", "")), "InstanceMarketOptions" in params
     if code in _CAPACITY:
         hint = f"Try other zones or types: --zones {region}a,{region}b --types …"
@@ -132,7 +133,7 @@ def refused(code: str, message: str, status: int, operation: str, service: str, 
             hint=f"Ask for more at {QUOTA_PAGE} or try another type, or another region: --cloud-region",
             provider_code=code,
             quota=quota,
-            everywhere=code not in ("VolumeTypeNotAvailableInZone", "PrivateIpAddressLimitExceeded"),
+            everywhere=code != "PrivateIpAddressLimitExceeded",
         )
     if code in _KEYS:
         expired = "xpired" in code
@@ -180,7 +181,7 @@ def _what_to_change(code: str, params: Mapping[str, Any]) -> str | None:
 def unreachable(error: BaseException, operation: str, region: str) -> CloudUnreachable:
     """Return the error for a call that got no answer, or none that can be read."""
     return CloudUnreachable(
-        f"AWS did not answer {operation} in {region}: {_short(str(error)) or type(error).__name__}",
+        f"AWS did not answer {operation} in {region}: {short(str(error)) or type(error).__name__}",
         hint="Look at the network and its proxy (https_proxy), and at whether the region's name is right.",
     )
 
@@ -188,6 +189,6 @@ def unreachable(error: BaseException, operation: str, region: str) -> CloudUnrea
 def no_credentials(error: BaseException) -> NoCredentials:
     """Return the error for an account that nobody has told us."""
     return NoCredentials(
-        f"There are no credentials for AWS: {_short(str(error))}",
+        f"There are no credentials for AWS: {short(str(error))}",
         hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is given (OIDC, instance profile).",
     )

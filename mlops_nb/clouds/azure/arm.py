@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from mlops_nb.clouds.azure.errors import is_passing, translated
 from mlops_nb.clouds.base import CloudError, CloudUnreachable, NoCredentials
+from mlops_nb.clouds.dates import dated
 from mlops_nb.errors import MissingDependencyError
 
 PUBLIC = "https://management.azure.com"
@@ -41,6 +42,7 @@ class Arm:
         self._credential = credential
         self.verify = verify
         self._pause = pause
+        self.clock: float | None = None  # the time of the last answer, as Azure has it
         host = os.environ.get("AZURE_AUTHORITY_HOST", "").removeprefix("https://").strip("/")
         self.endpoint = endpoint or _ENDPOINTS.get(host, PUBLIC)
 
@@ -137,9 +139,14 @@ class Arm:
             connection_timeout=10,
             read_timeout=60,
             retry_total=2,
+            raw_response_hook=self._look_at_clock,
             retry_backoff_factor=self._pause / 2,
             **options,
         )
+
+    def _look_at_clock(self, answer: Any) -> None:
+        if answer.http_response.status_code < 300:
+            self.clock = dated(answer.http_response.headers.get("Date", ""))
 
     def _identity(self) -> Any:
         if self._credential is None:

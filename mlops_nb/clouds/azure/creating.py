@@ -205,5 +205,5 @@ def a_key_without_owner() -> str:
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=3072).public_key()
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

@@ -51,7 +51,7 @@ def find(arm: Arm, installation: str, regions: Collection[str]) -> Found:
         except CloudError as error:  # the other shall be looked at all the same, and this not be taken for empty
             unseen[f"{what} of the subscription"] = str(error)
     ours = [one for one in found if one.installation == installation and (not regions or one.region in regions)]
-    return Found(resources=ours, unseen=unseen)
+    return Found(resources=ours, unseen=unseen, clock=arm.clock)
 
 
 def destroy(arm: Arm, resources: Sequence[Resource], installation: str, *, seconds: float = DESTROY_SECONDS) -> Sequence[Resource]:

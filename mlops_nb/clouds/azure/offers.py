@@ -115,7 +115,8 @@ def _listed(sku: Any, region: str) -> Listed:
     for restriction in sku.restrictions or []:
         info = restriction.restriction_info
         if restriction.type == "Location":
-            refused = str(restriction.reason_code or "restricted")
+            code = restriction.reason_code
+            refused = str(getattr(code, "value", code) or "restricted")
         elif info is not None:
             zones -= set(info.zones or [])
     return Listed(

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlops_nb.clouds.base import CloudError, Finding, NoCredentials
-from mlops_nb.clouds.gcp.rest import ENDPOINT, Compute
+from mlops_nb.clouds.gcp.rest import ENDPOINT, MANAGER, Compute
 from mlops_nb.clouds.sizes import region_of
 
-MANAGER = "https://cloudresourcemanager.googleapis.com/v1/"
 NEEDED = (
     "compute.instances.create",
     "compute.instances.delete",

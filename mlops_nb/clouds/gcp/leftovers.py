@@ -51,7 +51,7 @@ def find(compute: Compute, installation: str, regions: Collection[str]) -> Found
     except CloudError as error:
         unseen[f"{compute.project} (firewalls)"] = str(error)
     ours = [one for one in found if one.installation == installation and _is_within(one.region, regions)]
-    return Found(resources=ours, unseen=unseen)
+    return Found(resources=ours, unseen=unseen, clock=compute.clock)
 
 
 def destroy(compute: Compute, resources: Sequence[Resource], installation: str, *, seconds: float = DESTROY_SECONDS) -> Sequence[Resource]:

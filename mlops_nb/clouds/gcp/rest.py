@@ -12,10 +12,13 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from mlops_nb.clouds.base import CloudError, CloudUnreachable, NoCredentials
+from mlops_nb.clouds.dates import dated
 from mlops_nb.clouds.gcp.errors import LOG_IN, is_throttled, of_answer, of_operation
 from mlops_nb.errors import InvalidInput, MissingDependencyError
 
 ENDPOINT = "https://compute.googleapis.com/compute/v1/"
+MANAGER = "https://cloudresourcemanager.googleapis.com/v1/"
+"""Who knows what an account may do in a project."""
 ENV_ENDPOINT = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
 """gcloud's own setting of another address: a private endpoint, or a stand-in."""
 _PROJECTS = ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "GOOGLE_PROJECT", "CLOUDSDK_CORE_PROJECT")
@@ -56,8 +59,9 @@ class Compute:
         self._identity = identity
         self._project = project
         self._pause = pause
-        named = "" if self.endpoint == ENDPOINT else urlsplit(self.endpoint).netloc
-        self._session = session(retries=0, allowed_hosts=[named] if named else [])
+        self.clock: float | None = None  # the time of the last answer, as Google has it
+        # Companies give Google's names addresses of their own network (Private Service Connect).
+        self._session = session(retries=0, allowed_hosts=[urlsplit(self.endpoint).netloc, urlsplit(MANAGER).netloc])
 
     @property
     def project(self) -> str:
@@ -116,6 +120,7 @@ class Compute:
         except ValueError:
             content = None
         if answer.ok and isinstance(content, dict):
+            self.clock = dated(answer.headers.get("Date", ""))
             return content, None
         if answer.ok or (content is None and answer.status_code < 400):
             text = f"{what}: the answer is none of Compute Engine's."

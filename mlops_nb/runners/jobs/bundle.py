@@ -159,6 +159,8 @@ def _checked(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         size, count = size + member.size, count + 1
         if size > _LARGEST or count > MOST_FILES + 10:
             raise tarfile.TarError("it is larger than a bundle may be")
+        if member.name.startswith("/") or ".." in PurePosixPath(member.name).parts:
+            raise tarfile.TarError(f"'{member.name[:80]}' lies outside of it")
         if not (member.isfile() or member.isdir()):
             raise tarfile.TarError(f"'{member.name[:80]}' is no plain file")
         yield member

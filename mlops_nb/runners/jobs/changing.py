@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from mlops_nb.core.runner_jobs import MOST_ATTEMPTS, Job, JobState
-from mlops_nb.core.runners import RunnerState
-from mlops_nb.errors import Conflict, IllegalTransition, NotFound, StoreUnreachable
+from mlops_nb.core.runners import Runner, RunnerRequest, RunnerState
+from mlops_nb.errors import AlreadyExists, Conflict, IllegalTransition, NotFound, StoreUnreachable
 from mlops_nb.store.runners import RunnerLedger
 
 _PAUSE_SECONDS = 0.5
@@ -76,7 +76,41 @@ def after_interruption(job: Job, reason: str) -> dict[str, Any]:
     if job.attempts >= MOST_ATTEMPTS:
         why = f"interrupted for the second time: {reason}"
         return {"state": JobState.FAILED, "reason": why[:500], "ended": time.time()}
-    return {"state": JobState.INTERRUPTED, "reason": reason[:500], "runner_id": ""}
+    return {"state": JobState.INTERRUPTED, "reason": reason[:500], "runner_id": "", "before": job.runner_id}
+
+
+def tend_jobs(ledger: RunnerLedger, launch: Callable[[RunnerRequest], Runner]) -> Sequence[Job]:
+    """Give back the jobs of lost machines, and launch another machine for each job that was interrupted on one of its own.
+
+    For one process at a time, every so often. A second machine of a job is never launched twice: its name is that of the first
+    with `-again`.
+
+    Args:
+        ledger: Where jobs and runners are.
+        launch: Writes a runner down as requested and launches it, in the background.
+
+    Returns:
+        The jobs that changed.
+    Raises:
+        MlopsError: If a machine could not be had; it is tried again.
+    """
+    changed = list(release_lost(ledger))
+    for job in ledger.jobs(states=[JobState.INTERRUPTED], max_results=1000):
+        if job.runner_id or not job.before or job.cancel:
+            continue
+        request = ledger.get(job.before).request
+        if request.cloud == "local" or not request.agent.single:  # others of its kind take it, or its owner begins one
+            continue
+        try:
+            runner = launch(msgspec.structs.replace(request, name=f"{request.name[:41].rstrip('-')}-again"))
+        except AlreadyExists:
+            continue
+
+        def assign(now: Job, runner: Runner = runner) -> Mapping[str, Any]:
+            return {"runner_id": runner.id} if now.state is JobState.INTERRUPTED and not now.runner_id else {}
+
+        changed.append(change(ledger, job.id, assign))
+    return changed
 
 
 def release_lost(ledger: RunnerLedger) -> Sequence[Job]:

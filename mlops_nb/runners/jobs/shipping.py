@@ -40,7 +40,7 @@ class Shipment(Record, frozen=True, kw_only=True):
         size: Their bytes.
         left: Files that stay, with why.
         commit, branch, repository: Of git; "" outside of a repository.
-        changed: Files that are not as in the commit.
+        changed: Those of them that are not as in the commit.
     """
 
     root: str
@@ -94,7 +94,7 @@ def _with_state(found: Shipment, root: Path) -> Shipment:
         commit=git(root, "rev-parse", "--verify", "--quiet", "HEAD") or "",
         branch=branch,
         repository=capture.repository(root) or "",
-        changed=[line[2:].strip().strip('"') for line in changed.splitlines()],
+        changed=sorted({line[2:].strip().strip('"') for line in changed.splitlines()} & set(found.files)),
     )
 
 

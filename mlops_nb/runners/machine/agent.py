@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlops_nb.core.runners import Heartbeat, Orders
 from mlops_nb.errors import MlopsError
+from mlops_nb.runners.machine.account import become
 from mlops_nb.runners.machine.enrolment import enrol
 from mlops_nb.runners.machine.gpus import gpu_use
 from mlops_nb.runners.machine.log import MachineLog
@@ -65,6 +66,11 @@ def _loop(path: Path, environment: dict[str, str], log: MachineLog, make: Callab
     remove_secrets(environment)
     folder = Path(settings.folder) if settings.folder else Path.cwd() / "runner"
     folder.mkdir(parents=True, exist_ok=True)
+    user = settings.user
+    if user and settings.agent.kind == "notebook":  # CI agents start their jobs as that user by themselves
+        owned = [folder, *([Path(settings.switch)] if settings.switch else [])]
+        environment |= become(user, owned)
+        user = ""
     site = Site(
         runner_id=settings.runner_id,
         name=settings.name,
@@ -72,7 +78,7 @@ def _loop(path: Path, environment: dict[str, str], log: MachineLog, make: Callab
         secret=enrolled.secret,
         store=enrolled.store,
         folder=folder,
-        user=settings.user,
+        user=user,
         log=log.write,
         environment={name: value for name, value in environment.items() if name != ENV_SECRETS},
     )

@@ -119,7 +119,6 @@ class MachineLoop:
     def drain(self, reason: str) -> None:
         """Take no more work and end after the present job; from a signal handler or another thread."""
         self._draining = self._draining or reason
-        self._changed.set()
 
     def leave(self, reason: str, seconds: float = STOP_SECONDS) -> None:
         """End within so many seconds: the job is told that it is interrupted. From a signal handler or another thread."""
@@ -214,7 +213,7 @@ class MachineLoop:
                 self._draining = f"idle for {format_duration(idle * 1000)}"
         return self._draining
 
-    # -- from other threads and signal handlers: these set names and wake the loop, nothing more
+    # -- from other threads and signal handlers: those must not wait for a lock, so the loop sees it at its next turn
 
     def _noticed(self, notice: Notice) -> None:
         self._heart.notice = notice.text
@@ -224,11 +223,11 @@ class MachineLoop:
         else:
             self.drain(notice.text)
         self._heart.beat_now()
+        self._changed.set()
 
     def _ask(self, leaving: _Leaving) -> None:
         if self._asked is None or leaving.seconds < self._asked.seconds:
             self._asked = leaving
-        self._changed.set()
 
     def _finish(self, ended: Ended) -> None:
         """End the work and say so; nothing here raises, for the machine ends in any case."""

@@ -43,7 +43,7 @@ class AgentSettings(Record, frozen=True, kw_only=True):
     ticket: str = ""
     mailbox: str = ""
     secret: str = ""
-    folder: str = "/var/lib/mlops-nb"
+    folder: str = ""
     switch: str = ""
     user: str = ""
 

@@ -191,7 +191,7 @@ def _settings(runner: Runner, access: Access, now: float, *, rented: bool) -> Ag
         ticket=access.ticket,
         mailbox=access.mailbox,
         secret=access.secret,
-        folder="/var/lib/mlops-nb" if rented else "",
+        folder="/var/lib/mlops-nb-work" if rented else "",
         switch="/run/mlops-nb" if rented else "",
         user=JOB_USER if rented else "",
     )

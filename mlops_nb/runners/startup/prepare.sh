@@ -10,7 +10,7 @@ package='' index='' gpu='' docker='' user='' close_metadata='' uv_x64='' uv_arm6
 # shellcheck source=/dev/null
 . "$etc/machine.env"
 step=
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive UV_PYTHON_INSTALL_DIR="$opt/python" # where every user can read it
 
 say() { echo "mlops-nb: $1"; }
 

@@ -58,8 +58,6 @@ def redeem(c: sa.Connection, box: SecretBox, ticket: str, now: float) -> tuple[R
         return _refuse(c, row["id"], runner, now, "was redeemed already", "If that was not its machine, end it: mlops-nb runner down")
     if kept["expires"] < now:
         return _refuse(c, row["id"], runner, now, "is too old", "Launch the runner again.")
-    if runner.state in _ENDING:
-        return _refuse(c, row["id"], runner, now, f"is of a runner that is {runner.state}", "Launch a new one.")
     secret = base64.b64decode(box.unlock(kept["secret"]))
     token = AGENT_TOKEN_PREFIX + secrets.token_urlsafe(32)
     c.execute(runner_tickets.update().where(_t.runner == row["id"]).values(secret=None))

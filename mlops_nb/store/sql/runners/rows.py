@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from mlops_nb.core.runners import Runner, RunnerEvent, RunnerState, check_runner_name, check_transition
 from mlops_nb.errors import AlreadyExists, Conflict, InvalidInput, NotFound
-from mlops_nb.store.sql.schema import runner_events, runners, store_state
+from mlops_nb.store.runners import KEEP_LOG_SECONDS
+from mlops_nb.store.sql.schema import runner_events, runner_logs, runner_tickets, runners, store_state
 from mlops_nb.store.sql.upsert import insert
 
 SHOWN_SECONDS = 86_400.0
@@ -90,6 +91,8 @@ def add(c: sa.Connection, runner: Runner, event: RunnerEvent) -> Runner:
             f"A runner '{runner.name}' is there already: it is {other.state}.",
             hint=f"Take another name, use it with --reuse, or end it: mlops-nb runner down {runner.name}",
         )
+    ended = sa.select(_r.id).where(_r.ended < runner.created - KEEP_LOG_SECONDS)
+    c.execute(runner_logs.delete().where(runner_logs.c.runner.in_(ended)))
     kept = msgspec.structs.replace(runner, revision=1)
     values = {**_values(kept), "runner_id": kept.id, "name": kept.name, "created": kept.created}
     key = c.execute(runners.insert().values(**values)).inserted_primary_key
@@ -119,6 +122,8 @@ def write(c: sa.Connection, row: int, runner: Runner, events: Sequence[RunnerEve
     """Write a runner that was read in this transaction, and what happened to it."""
     values = _values(msgspec.structs.replace(runner, revision=runner.revision + 1))
     c.execute(runners.update().where(_r.id == row).values(**values))
+    if runner.state in (RunnerState.DESTROYING, RunnerState.GONE):  # what no machine has fetched needs nobody any more
+        c.execute(runner_tickets.delete().where(runner_tickets.c.runner == row))
     add_events(c, row, events)
     count(c)
     return decode(values["record"])
