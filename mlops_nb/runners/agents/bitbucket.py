@@ -2,6 +2,9 @@
 
 Bitbucket has no interface that says whether it has a step: that is seen by the containers of steps, which carry the pipeline in
 their environment. The agent's OAuth secret goes to docker in a variable, not on a command line.
+
+Nothing makes it take no more steps while it has one: it is ended when it has none. One that it takes in the moment between,
+also of a `--single` runner, is done as well, and never cut off.
 """
 
 from __future__ import annotations
