@@ -13,6 +13,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 from mlops_nb import config
@@ -77,11 +78,9 @@ def python_for(
 
 def _environment(manifest: Manifest, same_python: bool, cache: Path | None, installer: Installer, saying: Callable[[str], None]) -> Path:
     """Return the interpreter of the environment of a lock."""
-    import mlops_nb
-
     wanted = list(manifest.lock)
     if not same_python:
-        wanted += [*_INSTALLED, f"mlops-nb=={mlops_nb.__version__}"]
+        wanted += [*_INSTALLED, f"mlops-nb=={metadata.version('mlops-nb')}"]
     key = hashlib.sha256("\n".join([_short(manifest.python), platform.machine(), *sorted(wanted)]).encode()).hexdigest()[:20]
     home = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops_nb" / "job-environments"
     target = home / key

@@ -62,6 +62,15 @@ def test_the_command_line_executes_a_notebook_in_a_fresh_process_and_brings_it_b
     assert "train" in listed.stdout and "done" in listed.stdout
 
 
+def test_a_kernel_in_an_environment_of_the_lock_still_tracks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(world.folder / "cache"))
+    cells = ("import sys; print(sys.prefix)", "import mlops_nb\nwith mlops_nb.start_run('inner') as run:\n    run.log(a=1)")
+    job = runner_jobs.run_notebook(write_notebook(world.folder / "n.ipynb", *cells), env="lock")
+    assert job.outputs()[0].text.startswith(str(world.folder / "cache" / "mlops_nb" / "job-environments"))
+    assert world.child(job.job, "inner").metrics["a"].value == 1
+    assert job.job.cell == 2
+
+
 def test_a_job_that_fails_says_where_and_its_notebook_comes_back_all_the_same(world: World) -> None:
     notebook = write_notebook(world.folder / "bad.ipynb", "x = 1", "raise ValueError('too bad')")
     with pytest.raises(JobFailed, match=r"ValueError: too bad in cell 2 of 2"):
