@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from mlops_nb.clouds import sizes
 from mlops_nb.core.runners import CloudName, MachineWish, Offer
 
+PRICES_OF = "2025-06"
+"""When the tables were right, to our knowledge."""
+
 
 def listed_offers(cloud: CloudName, wish: MachineWish) -> Sequence[Offer]:
     """Return the machines of a wish that have a price in the tables. Spot machines have none: their price changes by the hour.

@@ -33,6 +33,8 @@ REGISTER_SECONDS = 600.0
 """How long a machine may take until its agent reports; then it is destroyed."""
 LEASE_SECONDS = 180.0
 """How long a lease lasts after a sign of life."""
+BUSY_LEASE_SECONDS = 1800.0
+"""How long a machine that works lives without an answer: a laptop with its server may sleep for a while, and the job goes on."""
 GRACE_SECONDS = 300.0
 """How long after its hard stop a machine may still be there: its own switch comes first, the reaper after."""
 

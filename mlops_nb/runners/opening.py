@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from mlops_nb.clouds.base import Cloud, WishRefused
-from mlops_nb.clouds.listing import listed_offers
+from mlops_nb.clouds.listing import PRICES_OF, listed_offers
 from mlops_nb.core.runners import CloudName, MachineWish, Offer
 from mlops_nb.errors import MissingDependencyError, MlopsError
 from mlops_nb.runners.estimating import Estimate
@@ -110,7 +110,7 @@ def estimate_offers(wishes: Sequence[MachineWish], clouds: Sequence[CloudName]) 
         except WishRefused as error:
             unseen[name] = str(error)
         except MlopsError as error:
-            unseen[name] = f"{error.message.rstrip('.')}. Its prices are from our table, and say nothing about capacity."
+            unseen[name] = f"{error.message.rstrip('.')}. Its prices are from our table of {PRICES_OF}, and say nothing about capacity."
             offers += [offer for wish in wishes for offer in listed_offers(name, wish)]
     return Estimate(offers=sorted(offers, key=lambda offer: (offer.hourly is None, offer.hourly or 0.0)), unseen=unseen)
 

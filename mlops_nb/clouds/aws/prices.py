@@ -14,7 +14,8 @@ from typing import Any
 from mlops_nb.clouds.aws.account import Account
 from mlops_nb.clouds.base import CloudError
 
-DATE = "2026-11"
+DATE = "2025-06"
+"""When these were the prices, to our knowledge; they were not read from AWS."""
 HOME = "us-east-1"
 _US = ("us-east-1", "us-east-2", "us-west-2")
 # The Price List API answers from a few regions alone.

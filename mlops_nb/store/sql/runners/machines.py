@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from mlops_nb.core.runners import LEASE_SECONDS, Heartbeat, Orders, Runner, RunnerEvent, RunnerState, check_transition
+from mlops_nb.core.runners import BUSY_LEASE_SECONDS, LEASE_SECONDS, Heartbeat, Orders, Runner, RunnerEvent, RunnerState, check_transition
 from mlops_nb.errors import IllegalTransition, InvalidInput, PermissionDenied
 from mlops_nb.store.runners import AGENT_TOKEN_PREFIX, MAX_LOG, LogPage
 from mlops_nb.store.secrets import SecretBox
@@ -116,6 +116,8 @@ def heartbeat(c: sa.Connection, runner_id: str, beat: Heartbeat, now: float) -> 
     rows.write(c, row["id"], msgspec.structs.replace(runner, **changed), events)
     if beat.log:
         _append(c, row["id"], _end(c, row["id"]), beat.log)
+    works = state is _S.BUSY or (state is _S.DRAINING and bool(beat.job))
+    lease = min(BUSY_LEASE_SECONDS, left) if works else lease
     return Orders(lease=lease, hard_stop=left, idle=runner.request.guards.idle, drain=state is _S.DRAINING, leave=left <= 0)
 
 
