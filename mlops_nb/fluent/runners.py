@@ -213,4 +213,4 @@ def _runners(tell: Tell, *, token: str | None = None) -> Runners | ServedRunners
     store = _store()
     if isinstance(store, RestStore) and servers.starter_of_this_kernel() is not None:
         return ServedRunners(store.runners, tell=tell)
-    return open_runners(store.runners, tell=tell, registrar=lambda url: _registrar(url, token))
+    return open_runners(store.runners, server=_server_url(), tell=tell, registrar=lambda url: _registrar(url, token))

@@ -38,8 +38,11 @@ _CREDENTIALS: Mapping[CloudName, tuple[str, ...]] = {
 }
 
 
-def open_cloud(name: CloudName) -> Cloud:
+def open_cloud(name: CloudName, *, server: str = "") -> Cloud:
     """Return the account of a provider, by the credentials of this environment.
+
+    Args:
+        server: Of ours; hosts behind SSH get a tunnel to it where it is on the loopback.
 
     Raises:
         MissingDependencyError: If its library is not installed.
@@ -47,7 +50,8 @@ def open_cloud(name: CloudName) -> Cloud:
     """
     module, attribute, extra = _CLOUDS[name]
     try:
-        return cast("Callable[[], Cloud]", getattr(importlib.import_module(module), attribute))()
+        made = cast("Callable[..., Cloud]", getattr(importlib.import_module(module), attribute))
+        return made(server=server) if name == "ssh" else made()
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("mlops_nb"):
             raise
@@ -72,7 +76,7 @@ class OpenParts:
         self._server = server
 
     def cloud(self, name: CloudName) -> Cloud:
-        return open_cloud(name)
+        return open_cloud(name, server=self._server())
 
     def registrar(self, url: str) -> ForgeRegistrar:
         return open_registrar(url)
@@ -91,12 +95,16 @@ class OpenParts:
 
 
 def open_runners(
-    ledger: RunnerLedger, *, tell: Callable[[str], None] = lambda line: None, registrar: Callable[[str], ForgeRegistrar] = open_registrar
+    ledger: RunnerLedger,
+    *,
+    server: str = "",
+    tell: Callable[[str], None] = lambda line: None,
+    registrar: Callable[[str], ForgeRegistrar] = open_registrar,
 ) -> Runners:
-    """Return the runners of a ledger, with all clouds and forges."""
+    """Return the runners of a ledger, with all clouds and forges; `server` is where the ledger's is, if it has one."""
     from mlops_nb.runners.manager import Runners
 
-    return Runners(ledger, open_cloud, registrar, tell=tell)
+    return Runners(ledger, lambda name: open_cloud(name, server=server), registrar, tell=tell)
 
 
 def estimate_offers(wishes: Sequence[MachineWish], clouds: Sequence[CloudName]) -> Estimate:

@@ -103,8 +103,12 @@ class MachinePreparation:
         named = self._environment.get(ENV_SERVER, "").rstrip("/")
         if named:
             return named
-        if runner.cloud in ("local", "ssh"):
+        if runner.cloud == "local":
             return self._server
+        if runner.cloud == "ssh" and self._server:
+            from mlops_nb.clouds.ssh import reachable
+
+            return reachable(self._server, runner.id)
         address = urlsplit(self._server)
         return self._server if address.scheme == "https" and address.hostname not in _LOOPBACK else ""
 

@@ -161,7 +161,7 @@ def request_of(
     cloud, host = cloud_of(on)
     kind, count = gpu_of(gpu) if gpu else ("", 0)
     wish = MachineWish(
-        region=region,
+        region=host or region,
         zones=words_of(zones),
         types=words_of(types),
         gpu=kind,

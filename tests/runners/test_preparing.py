@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from mlops_nb.clouds.base import Note
+from mlops_nb.clouds.ssh import reachable
 from mlops_nb.core.runners import AgentWish, CloudName, Offer, Resource, Runner, RunnerEvent, RunnerRequest
 from mlops_nb.errors import InvalidInput, NotSupported, PermissionDenied
 from mlops_nb.runners.preparing import ENV_PACKAGE, MachinePreparation
@@ -133,6 +134,12 @@ def test_a_server_on_this_machine_serves_runners_on_this_machine(ledger: RunnerL
     _, _, script = prepared(ledger, runner, server="http://127.0.0.1:8888/mlops", environment={})
     assert settings_in(script)["server"] == "http://127.0.0.1:8888/mlops"
     assert "mlops_nb.cli" in script, "nothing is installed where we are"
+
+
+def test_a_host_behind_ssh_reaches_a_server_on_this_machine_by_its_tunnel(ledger: RunnerLedger) -> None:
+    runner = runner_in(ledger, "ssh", NOTEBOOK)
+    _, _, script = prepared(ledger, runner, server="http://127.0.0.1:8888/mlops")
+    assert settings_in(script)["server"] == reachable("http://127.0.0.1:8888/mlops", runner.id) != "http://127.0.0.1:8888/mlops"
 
 
 def test_a_server_without_encryption_is_refused_before_the_ticket_travels(ledger: RunnerLedger) -> None:

@@ -127,3 +127,8 @@ def test_nothing_leads_out_of_gone_and_each_state_can_be_ended() -> None:
         if state is not RunnerState.GONE:
             with pytest.raises(IllegalTransition):
                 check_transition(RunnerState.GONE, state)
+
+
+def test_the_host_of_ssh_is_where_its_machine_is_asked_for() -> None:
+    request = request_of(on="ssh:me@box", agent=AGENT)
+    assert (request.host, request.machine.region) == ("me@box", "me@box")
