@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import pytest
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from tests.clouds import aws_state
@@ -387,11 +386,4 @@ def open_world(kind: type[World] = AwsWorld) -> Iterator[World]:  # type: ignore
         world.close()
 
 
-@pytest.fixture
-def aws_world() -> Iterator[AwsWorld]:
-    """An account of AWS with nothing in it but the default networks."""
-    with open_world() as world:
-        yield world
-
-
-__all__ = ["ACCOUNT", "AwsWorld", "aws_world", "open_world"]
+__all__ = ["ACCOUNT", "AwsWorld", "open_world"]
