@@ -15,7 +15,7 @@ import pytest
 from tests.clouds.aws_calls import FAULTS, FaultKind
 from tests.clouds.aws_state import Thing
 from tests.clouds.aws_world import AwsWorld, open_world
-from tests.runners.aws_faults import KEY, KILLS, WAITING, Count, calls_of_a_life, set_up, signal_at_random
+from tests.runners.aws_faults import KILLS, WAITING, Count, calls_of_a_life, set_up, signal_at_random
 from tests.runners.aws_stage import REGIONS, Stage
 
 
