@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlops_nb.core.runners import Offer
+from tests.clouds.certificates import certificate
 from tests.clouds.loopback import Answer, Call, LoopbackCloud
 
 SUBSCRIPTION = "00000000-1111-2222-3333-444444444444"
@@ -57,7 +57,7 @@ class AzureWorld(LoopbackCloud):
         self.prices: dict[tuple[str, bool], float] = {}
         self.console = ""
         self.page = 500
-        self.certificate, key = _certificate(folder)
+        self.certificate, key = certificate(folder)
         self.shop = Shop(self.prices)
         super().__init__(certificate=(self.certificate, key))
 
@@ -410,24 +410,3 @@ def _uses(entry: Mapping[str, Any], whole: str) -> bool:
         return False
     pointed = [one.lower() for one in _ids(entry["properties"])]
     return any(one == whole.lower() or one.startswith(f"{whole.lower()}/") for one in pointed)
-
-
-def _certificate(folder: Path) -> tuple[str, str]:
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-    signed = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
-    certificate, private = folder / "certificate.pem", folder / "key.pem"
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
-    return str(certificate), str(private)
