@@ -48,7 +48,7 @@ def _run() -> MagicParser:
     parser.add_argument("--cells", metavar="A..B", help="only these code cells, from 1")
     parser.add_argument("--name", metavar="NAME", help="of the job and its run")
     parser.add_argument("-e", "--experiment", metavar="NAME", help="of its run")
-    parser.add_argument("--detach", action="store_true", help="do not wait: %%runner attach follows it later")
+    parser.add_argument("--detach", action="store_true", help="do not wait; `attach` follows it later")
     parser.add_argument("--dry", action="store_true", help="only say what travels and what does not")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     _machine(parser)

@@ -185,7 +185,7 @@ def _about_code(shipment: Shipment) -> list[Finding]:
     found = [Finding(level="ok", what="code", text=text + ".")]
     if shipment.left:
         staying = [f"{name} ({why})" for name, why in shipment.left.items()]
-        found.append(Finding(level="note", what="code", text=f"{len(staying)} files stay here: {_some(staying)}."))
+        found.append(Finding(level="note", what="code", text=f"what stays here: {_some(staying)}."))
     return found
 
 
