@@ -89,6 +89,7 @@ class ForgeWork(ABC):
         self._sessions = 0
         self._done = 0
         self._seen = Look()
+        self._told = False
         self._last_job: ForgeJob | None = None
         self._draining = self._stopping = self._interrupted = False
         self._finished: WorkStatus | None = None
@@ -314,9 +315,12 @@ class ForgeWork(ABC):
             self.tell("The forge still believes that the runner has a job; the reaper removes the registration later.")
 
     def _tell_change(self, seen: Look) -> None:
+        """Say that a job begins, as soon as its name is known, and that it has ended."""
         with self._lock:
             before, self._seen = self._seen, seen
-        if seen.busy and not before.busy:
-            self.tell(f"Job {seen.words or '(unknown)'} begins.")
+            begins = seen.busy and bool(seen.words) and not self._told
+            self._told = seen.busy and (self._told or begins)
+        if begins:
+            self.tell(f"Job {seen.words} begins.")
         elif before.busy and not seen.busy:
             self.tell(f"Job {before.words or '(unknown)'} has ended.")

@@ -49,9 +49,14 @@ def listen() -> int:
     (HERE / ".credentials").write_text(json.dumps(configuration), encoding="utf-8")
     worker: list[subprocess.Popen[bytes]] = []
 
+    taken: list[int] = []  # a job was taken, and signals that came before its process was there
+
     def on_interrupt(number: int, frame: FrameType | None) -> None:
-        if not worker:
+        if not taken:
             sys.exit(0)
+        taken.append(number)
+        if not worker:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker[0].pid, signal.SIGTERM)
 
@@ -68,10 +73,13 @@ def listen() -> int:
             break
         time.sleep(0.05)
     print(f"Running job: {job['name']}", flush=True)
+    taken.append(0)
     program = HERE / "Runner.Worker"
     program.symlink_to(sys.executable)
     environment = {**os.environ, **facts(job)}
     worker.append(subprocess.Popen([program, __file__, HERE, json.dumps(job)], env=environment, start_new_session=True))
+    if len(taken) > 1:
+        os.killpg(worker[0].pid, signal.SIGTERM)
     code = worker[0].wait()
     conclusion = {0: "success", -signal.SIGTERM: "cancelled"}.get(code, "failure")
     with contextlib.suppress(OSError):
