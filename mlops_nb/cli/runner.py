@@ -179,16 +179,27 @@ def extend(name: str, time: str) -> None:
 @runner.command("reap", epilog="Exit status: 0 nothing is left, 1 something is, or a place could not be seen.")
 @click.option("--cloud", "clouds", multiple=True, metavar="CLOUD", help="Only there; else wherever there are credentials.")
 @click.option("--region", "regions", multiple=True, metavar="REGION", help="Only these; else all in use.")
+@click.option("--repo", "repositories", multiple=True, metavar="URL", help="Registrations of runners there are looked at, too.")
+@click.option("--name", "names", multiple=True, metavar="NAME", help="This runner goes now, also where nothing else is known of it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 @click.pass_context
-def reap(ctx: click.Context, clouds: Sequence[str], regions: Sequence[str], json_flag: bool) -> None:
-    """End what is ours and past its time; for a schedule in CI. Nothing else is touched."""
+def reap(
+    ctx: click.Context,
+    clouds: Sequence[str],
+    regions: Sequence[str],
+    repositories: Sequence[str],
+    names: Sequence[str],
+    dry_run: bool,
+    json_flag: bool,
+) -> None:
+    """End what is ours and past its time, for a schedule or a last step in CI. Nothing else is touched."""
     from mlops_nb.fluent import runners
     from mlops_nb.magics.runner_cards import reaped_text
 
-    reaped = runners.reap(clouds=clouds, regions=regions)
+    reaped = runners.reap(clouds=clouds, regions=regions, repositories=repositories, names=names, dry_run=dry_run)
     say(reaped, reaped_text(reaped), as_json=json_flag)
-    if reaped.left or reaped.unseen:
+    if not reaped.is_clean:
         ctx.exit(1)
 
 
@@ -205,7 +216,7 @@ def doctor(ctx: click.Context, clouds: Sequence[str], reaping: bool, json_flag: 
     found = runners.doctor(clouds=clouds)
     say(found, findings_text(found), as_json=json_flag)
     if reaping:
-        ctx.invoke(reap, clouds=clouds, regions=(), json_flag=json_flag)
+        ctx.invoke(reap, clouds=clouds, json_flag=json_flag)
     if not all(finding.ok for finding in found):
         ctx.exit(1)
 

@@ -148,6 +148,7 @@ class ReapRequest(Wire, kw_only=True):
     clouds: list[CloudName] | None = None
     regions: list[str] = []
     repositories: list[str] = []
+    names: list[str] = []
     dry_run: bool = False
 
 

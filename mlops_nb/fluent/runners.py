@@ -138,15 +138,24 @@ def extend(name: str, seconds: float, *, max_cost: float | None = None) -> Runne
     return _runners(_quiet).extend(name, seconds, max_cost=max_cost)
 
 
-def reap(*, clouds: Sequence[str] = (), regions: Sequence[str] = (), repositories: Sequence[str] = (), dry_run: bool = False) -> Reaped:
+def reap(
+    *,
+    clouds: Sequence[str] = (),
+    regions: Sequence[str] = (),
+    repositories: Sequence[str] = (),
+    names: Sequence[str] = (),
+    dry_run: bool = False,
+) -> Reaped:
     """End what carries our installation's tag and is past its time, nothing else, and say what could not be seen.
 
     Args:
         clouds: Only these; else those that the ledger or the environment speak of.
         regions: Only these; else all that the accounts use.
         repositories: URLs of places at forges whose registrations are looked at, too.
+        names: Runners of these names or ids go whether they are past their time or not, also where the ledger does not know them.
+        dry_run: Only say what would go.
     """
-    return _runners(_quiet).reap(_clouds(clouds), regions=regions, repositories=repositories, dry_run=dry_run)
+    return _runners(_quiet).reap(_clouds(clouds), regions=regions, repositories=repositories, names=names, dry_run=dry_run)
 
 
 def doctor(*, clouds: Sequence[str] = (), repositories: Sequence[str] = ()) -> Sequence[Finding]:

@@ -184,10 +184,11 @@ class RunnerHost:
         regions: Collection[str] = (),
         repositories: Collection[str] = (),
         *,
+        names: Collection[str] = (),
         dry_run: bool = False,
     ) -> Reaped:
         """Destroy what is ours and ought to be gone; see `Runners.reap`."""
-        return self._runners().reap(clouds, regions=regions, repositories=repositories, dry_run=dry_run)
+        return self._runners().reap(clouds, regions=regions, repositories=repositories, names=names, dry_run=dry_run)
 
     def doctor(self, clouds: Collection[CloudName] | None = None, repositories: Collection[str] = ()) -> Sequence[Finding]:
         """Examine clouds and forges; see `Runners.doctor`."""

@@ -46,8 +46,8 @@ def refresh(ctx: Context) -> None:
 
 
 def machine_of(runner: Runner) -> Resource | None:
-    """Return the machine of a runner, if its id is known."""
-    return next((item for item in runner.resources if item.kind in MACHINES and item.id), None)
+    """Return the machine of a runner, if its id is known: the last one that was asked for, where a zone before had no room."""
+    return next((item for item in reversed(runner.resources) if item.kind in MACHINES and item.id), None)
 
 
 def _keep(ctx: Context, runner: Runner) -> Runner:
@@ -74,7 +74,8 @@ def _end_if_gone(ctx: Context, runner: Runner) -> Runner:
     if machine is None:
         return runner
     seen = ctx.cloud(runner.cloud).describe(machine)
-    if seen.phase != "gone":
+    # One that has switched itself off is there in some clouds, and may be paid for, until it is deleted.
+    if seen.phase not in ("gone", "stopping"):
         return runner
     reason = runner.reason if runner.state is RunnerState.DRAINING and runner.reason else f"its machine has ended{_why(seen.reason)}"
     return ending.go_on(ctx, ending.begin(ctx, runner.id, reason))

@@ -84,11 +84,17 @@ class ServedRunners:
         *,
         regions: Collection[str] = (),
         repositories: Collection[str] = (),
+        names: Collection[str] = (),
         dry_run: bool = False,
     ) -> Reaped:
         """End what is ours and past its time."""
-        names = None if clouds is None else list(clouds)
-        body = wire.ReapRequest(clouds=names, regions=list(regions), repositories=list(repositories), dry_run=dry_run)
+        body = wire.ReapRequest(
+            clouds=None if clouds is None else list(clouds),
+            regions=list(regions),
+            repositories=list(repositories),
+            names=list(names),
+            dry_run=dry_run,
+        )
         found = self.ledger.ask(wire.ReapAnswer, "POST", "/runners/-/reap", body=body)
         return Reaped(
             destroyed=found.destroyed,

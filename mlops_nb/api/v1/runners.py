@@ -58,7 +58,7 @@ def extend_runner(context: Context, request: ExtendRequest) -> RunnerAnswer:
 @operation("runners.reap", "POST", f"{_PATH}/-/reap", permission=Permission.WRITE, slow=True)
 def reap_runners(context: Context, request: ReapRequest) -> ReapAnswer:
     """Destroy what carries this installation's tag and ought to be gone, and say what could not be seen."""
-    done = context.runner_host.reap(request.clouds, request.regions, request.repositories, dry_run=request.dry_run)
+    done = context.runner_host.reap(request.clouds, request.regions, request.repositories, names=request.names, dry_run=request.dry_run)
     return ReapAnswer(
         destroyed=done.destroyed,
         left=done.left,
