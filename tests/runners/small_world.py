@@ -54,6 +54,7 @@ class SmallCloud:
         self.unseen: Mapping[str, str] = {}
         self.time: float | None = None
         self.stubborn: set[str] = set()
+        self.switched_off: set[str] = set()
         self._ids = itertools.count(1)
 
     def check(self) -> Sequence[Finding]:
@@ -74,6 +75,8 @@ class SmallCloud:
     def describe(self, machine: Resource) -> Machine:
         self._refuse("describe")
         known = self.things.get(machine.id)
+        if known and machine.id in self.switched_off:
+            return Machine(resource=machine, phase="stopping", reason="switched off from within")
         return Machine(resource=machine, phase="running" if known else "gone", reason="" if known else "spot capacity taken back")
 
     def console(self, machine: Resource) -> str:

@@ -217,6 +217,16 @@ def test_a_lost_runner_whose_machine_is_gone_is_closed_at_once(world: World) -> 
     assert world.registrations == []
 
 
+def test_a_lost_runner_whose_machine_has_switched_itself_off_is_deleted_at_once(world: World) -> None:
+    """Some clouds keep such a machine, and have it paid for, until it is deleted."""
+    runner = world.launch()
+    world.cloud.switched_off = set(world.cloud.things)
+    world.clock.wait(LEASE_SECONDS + 1)
+    world.runners.tick()
+    assert world.get(runner).state is RunnerState.GONE and world.cloud.things == {}
+    assert "switched off from within" in world.get(runner).reason
+
+
 def test_a_machine_that_outlives_its_hard_stop_is_ended_however_alive_it_is(world: World) -> None:
     runner = world.launch(guards=Guards(max_hours=1))
     world.clock.wait(3600 + GRACE_SECONDS)
