@@ -75,6 +75,8 @@ if TYPE_CHECKING:
         tag_run,
         watch,
     )
+    from mlops_nb.fluent.runner_handle import get_runner, launch_runner, list_runners
+    from mlops_nb.fluent.runner_jobs import submit_notebook
     from mlops_nb.fluent.serving import endpoint, serve
     from mlops_nb.fluent.webhooks import (
         create_webhook,
@@ -126,9 +128,12 @@ __all__ = [
     "get_parent_run",
     "get_registry_uri",
     "get_run",
+    "get_runner",
     "get_tracking_uri",
     "get_webhook",
     "last_active_run",
+    "launch_runner",
+    "list_runners",
     "list_webhooks",
     "load_ipython_extension",
     "load_model",
@@ -174,6 +179,7 @@ __all__ = [
     "share_run",
     "start_run",
     "stop_run",
+    "submit_notebook",
     "tag_run",
     "test_webhook",
     "unload_ipython_extension",
@@ -184,6 +190,10 @@ __all__ = [
 
 _FRAMEWORKS = ("sklearn", "xgboost", "lightgbm", "catboost", "keras", "pytorch", "lightning", "statsmodels", "transformers", "optuna")
 _ELSEWHERE = {
+    "get_runner": "mlops_nb.fluent.runner_handle",
+    "launch_runner": "mlops_nb.fluent.runner_handle",
+    "list_runners": "mlops_nb.fluent.runner_handle",
+    "submit_notebook": "mlops_nb.fluent.runner_jobs",
     "explore": "mlops_nb.widgets.explorer",
     "plot": "mlops_nb.widgets.figures.kinds",
     "run_notebooks": "mlops_nb.ci.running",

@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
-from mlops_nb.core.runners import Runner
+from mlops_nb.core.runners import AgentWish, Runner
 from mlops_nb.fluent import runners
+from mlops_nb.runners.requests import request_of
+
+
+def launch_runner(on: str, name: str | None = None, *, tell: Callable[[str], None] = print, **options: Any) -> RunnerHandle:
+    """Launch a runner for notebooks of this project, and return it when it is ready for work.
+
+    Args:
+        on: `aws`, `gcp`, `azure`, `kubernetes`, `ssh:HOST` or `local`.
+        name: Lower case, digits and hyphens; a new one by default.
+        tell: Is told what happens, a line at a time.
+        **options: Of `runners.requests.request_of`: `gpu="t4"`, `spot=True`, `idle="10m"`, `max_hours=4`, `max_cost=2.0`, …
+
+    Raises:
+        InvalidInput: If something cannot be, or does not go together.
+        MlopsError: If it came to nothing; then nothing of it is left.
+    """
+    request = request_of(name=name, on=on, agent=AgentWish(), **options)
+    return RunnerHandle(runners.launch(request, tell=tell))
+
+
+def get_runner(name: str) -> RunnerHandle:
+    """Return a runner by its name, its id, or a beginning of it.
+
+    Raises:
+        NotFound: If there is none.
+    """
+    return RunnerHandle(runners.history(name)[0])
+
+
+def list_runners(*, everything: bool = False) -> Sequence[Runner]:
+    """Return the runners that are alive, and with `everything` those that are gone, the newest first."""
+    return runners.runners(everything=everything)
 
 
 class RunnerHandle:

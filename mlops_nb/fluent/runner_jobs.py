@@ -174,7 +174,7 @@ def run(
     return _brought_back(job, tell, is_cell=is_cell)
 
 
-def run_notebook(
+def submit_notebook(
     notebook: str | Path | None = None, *, params: Mapping[str, Any] | None = None, include: Sequence[str | Path] = (), **options: Any
 ) -> RemoteJob:
     """Execute a notebook on a runner, or in a fresh process here; `prepare` and `run` in one. See there.

@@ -65,7 +65,7 @@ def test_the_command_line_executes_a_notebook_in_a_fresh_process_and_brings_it_b
 def test_a_kernel_in_an_environment_of_the_lock_still_tracks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(world.folder / "cache"))
     cells = ("import sys; print(sys.prefix)", "import mlops_nb\nwith mlops_nb.start_run('inner') as run:\n    run.log(a=1)")
-    job = runner_jobs.run_notebook(write_notebook(world.folder / "n.ipynb", *cells), env="lock")
+    job = runner_jobs.submit_notebook(write_notebook(world.folder / "n.ipynb", *cells), env="lock")
     assert job.outputs()[0].text.startswith(str(world.folder / "cache" / "mlops_nb" / "job-environments"))
     assert world.child(job.job, "inner").metrics["a"].value == 1
     assert job.job.cell == 2
@@ -74,7 +74,7 @@ def test_a_kernel_in_an_environment_of_the_lock_still_tracks(world: World, monke
 def test_a_job_that_fails_says_where_and_its_notebook_comes_back_all_the_same(world: World) -> None:
     notebook = write_notebook(world.folder / "bad.ipynb", "x = 1", "raise ValueError('too bad')")
     with pytest.raises(JobFailed, match=r"ValueError: too bad in cell 2 of 2"):
-        runner_jobs.run_notebook(notebook)
+        runner_jobs.submit_notebook(notebook)
     (executed,) = world.folder.glob("bad-*.ipynb")
     assert "too bad" in executed.read_text()
     (job,) = runner_jobs.jobs(everything=True)
