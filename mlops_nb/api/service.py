@@ -123,7 +123,9 @@ class OperationService:
         """
         from mlops_nb.runners.opening import OpenParts
 
-        host = RunnerHost(lambda create: self.project.store(create=create).runners, OpenParts(url), refused=refused)
+        host = RunnerHost(
+            lambda create: self.project.store(create=create).runners, OpenParts(url, lambda: self.project.store().runners), refused=refused
+        )
         self.project.runner_host = host
         host.start()
 

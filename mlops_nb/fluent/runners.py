@@ -30,7 +30,6 @@ from mlops_nb.tracking.target import connect, resolve
 
 if TYPE_CHECKING:
     from mlops_nb.core.runners import CloudName
-    from mlops_nb.runners.agents.registrar import ForgeRegistrar
     from mlops_nb.runners.manager import Runners
     from mlops_nb.runners.served import ServedRunners
 
@@ -75,12 +74,15 @@ def launch(
         if mailbox or ssh_public_key:
             raise NotSupported("The server that launches here takes neither a mailbox nor an SSH key.", hint="Use: mlops-nb runner launch")
         return runners.launch(request, wait=wait)
+    from mlops_nb.runners.opening import open_registrar
     from mlops_nb.runners.preparing import MachinePreparation
 
     found = runners.plan(request)
     tell(f"{request.name}: {found.offer}")
     asked = runners.request(found, user=getpass.getuser(), host=socket.gethostname())
-    preparation = MachinePreparation(runners.ledger, lambda url: _registrar(url, token), server=_server_url(), mailbox=mailbox)
+    preparation = MachinePreparation(
+        runners.ledger, lambda url: open_registrar(url, runners.ledger, token=token), server=_server_url(), mailbox=mailbox
+    )
     return runners.launch(asked, found, preparation, wait=wait, ssh_public_key=ssh_public_key)
 
 
@@ -208,12 +210,6 @@ def _server_url() -> str:
     return store.base_url if isinstance(store, RestStore) else ""
 
 
-def _registrar(url: str, token: str | None) -> ForgeRegistrar:
-    from mlops_nb.runners.agents.registrar import registrar_of
-
-    return registrar_of(url, token=token)
-
-
 def _runners(tell: Tell, *, token: str | None = None) -> Runners | ServedRunners:
     """Return who launches and ends machines here: the server that started this kernel, else this process."""
     from mlops_nb.runners.opening import open_runners
@@ -222,4 +218,4 @@ def _runners(tell: Tell, *, token: str | None = None) -> Runners | ServedRunners
     store = _store()
     if isinstance(store, RestStore) and servers.starter_of_this_kernel() is not None:
         return ServedRunners(store.runners, tell=tell)
-    return open_runners(store.runners, server=_server_url(), tell=tell, registrar=lambda url: _registrar(url, token))
+    return open_runners(store.runners, server=_server_url(), tell=tell, token=token)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from mlops_nb.clouds.base import Cloud, WishRefused
 from mlops_nb.clouds.listing import PRICES_OF, listed_offers
-from mlops_nb.core.runners import CloudName, MachineWish, Offer
+from mlops_nb.core.runners import CloudName, MachineWish, Offer, RunnerState
 from mlops_nb.errors import MissingDependencyError, MlopsError
 from mlops_nb.runners.estimating import Estimate
 
@@ -58,11 +58,18 @@ def open_cloud(name: CloudName, *, server: str = "") -> Cloud:
         raise MissingDependencyError(error.name or name, extra=extra, purpose=f"A runner on {name}") from None
 
 
-def open_registrar(url: str) -> ForgeRegistrar:
-    """Return the registrations of the place at a forge that a URL names, by the token of this environment."""
+def open_registrar(url: str, ledger: RunnerLedger | None = None, *, token: str | None = None) -> ForgeRegistrar:
+    """Return the registrations of the place at a forge that a URL names, by the token of this environment.
+
+    Args:
+        ledger: Knows the kind of forge of its runners' places, which the name of a server of one's own does not tell.
+        token: Where the environment has none.
+    """
     from mlops_nb.runners.agents.registrar import registrar_of
 
-    return registrar_of(url)
+    known = [] if ledger is None else ledger.list(states=tuple(RunnerState))
+    kinds = (runner.request.agent.kind for runner in known if runner.request.agent.repository == url)
+    return registrar_of(url, driver=next(kinds, None), token=token)
 
 
 class OpenParts:
@@ -70,27 +77,29 @@ class OpenParts:
 
     Args:
         server: Returns where machines find the server.
+        ledger: Returns the ledger of the server.
     """
 
-    def __init__(self, server: Callable[[], str]) -> None:
+    def __init__(self, server: Callable[[], str], ledger: Callable[[], RunnerLedger]) -> None:
         self._server = server
+        self._ledger = ledger
 
     def cloud(self, name: CloudName) -> Cloud:
         return open_cloud(name, server=self._server())
 
     def registrar(self, url: str) -> ForgeRegistrar:
-        return open_registrar(url)
+        return open_registrar(url, self._ledger())
 
     def preparation(self, ledger: RunnerLedger, runner: Runner) -> MachinePreparation:
         from mlops_nb.runners.preparing import MachinePreparation
 
-        return MachinePreparation(ledger, open_registrar, server=self._server())
+        return MachinePreparation(ledger, lambda url: open_registrar(url, ledger), server=self._server())
 
     def keeper(self, ledger: RunnerLedger, runner: Runner) -> Keeper:
         from mlops_nb.runners.agents.keeper import OwnKeeper
         from mlops_nb.runners.context import note_in
 
-        registrar = open_registrar(runner.request.agent.repository)
+        registrar = open_registrar(runner.request.agent.repository, ledger)
         return OwnKeeper(registrar, lambda: ledger.get(runner.id), note_in(ledger, time.time, runner.id))
 
 
@@ -99,10 +108,18 @@ def open_runners(
     *,
     server: str = "",
     tell: Callable[[str], None] = lambda line: None,
-    registrar: Callable[[str], ForgeRegistrar] = open_registrar,
+    token: str | None = None,
 ) -> Runners:
-    """Return the runners of a ledger, with all clouds and forges; `server` is where the ledger's is, if it has one."""
+    """Return the runners of a ledger, with all clouds and forges.
+
+    Args:
+        server: Where the ledger's server is, if it has one.
+        token: Of the forge, where the environment has none.
+    """
     from mlops_nb.runners.manager import Runners
+
+    def registrar(url: str) -> ForgeRegistrar:
+        return open_registrar(url, ledger, token=token)
 
     return Runners(ledger, lambda name: open_cloud(name, server=server), registrar, tell=tell)
 
