@@ -199,8 +199,12 @@ def _clouds(words: Sequence[str]) -> list[CloudName] | None:
 
 
 def _store() -> TrackingStore:
+    from mlops_nb.runners.opening import name_installation
+
     store = connect(resolve())
     assert store is not None  # it is made where there is none
+    if not isinstance(store, RestStore):
+        name_installation(os.environ)
     return store
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from mlops_nb.clouds.base import Cloud, WishRefused
@@ -13,6 +14,7 @@ from mlops_nb.clouds.listing import PRICES_OF, listed_offers
 from mlops_nb.core.runners import CloudName, MachineWish, Offer, RunnerState
 from mlops_nb.errors import MissingDependencyError, MlopsError
 from mlops_nb.runners.estimating import Estimate
+from mlops_nb.store.runners import ENV_INSTALLATION
 
 if TYPE_CHECKING:
     from mlops_nb.core.runners import Runner
@@ -138,6 +140,20 @@ def estimate_offers(wishes: Sequence[MachineWish], clouds: Sequence[CloudName]) 
             unseen[name] = f"{error.message.rstrip('.')}. Its prices are from our table of {PRICES_OF}, and say nothing about capacity."
             offers += [offer for wish in wishes for offer in listed_offers(name, wish)]
     return Estimate(offers=sorted(offers, key=lambda offer: (offer.hourly is None, offer.hourly or 0.0)), unseen=unseen)
+
+
+def name_installation(environment: MutableMapping[str, str]) -> None:
+    """Name the installation after the repository where a CI runs us: the store of its job ends with the job.
+
+    What carries the id is found by every later job of the repository, such as a scheduled `mlops-nb runner reap`. A name that
+    is given already stays.
+    """
+    from mlops_nb.forges.context import of_ci
+
+    run = None if environment.get(ENV_INSTALLATION) else of_ci(environment)
+    if run is not None and run.ci and run.repository:
+        place = f"{(run.server_url or run.ci).rstrip('/')}/{run.repository}".lower()
+        environment[ENV_INSTALLATION] = hashlib.sha256(place.encode()).hexdigest()[:32]
 
 
 def clouds_set_up(environment: Mapping[str, str] | None = None) -> list[CloudName]:

@@ -104,7 +104,8 @@ def test_a_launch_that_is_cancelled_while_the_machine_boots_leaves_nothing(job: 
 
 
 def test_what_a_killed_job_left_is_ended_by_the_last_step_of_the_workflow_by_its_name(job: Job) -> None:
-    job.environment["MLOPS_NB_INSTALLATION"] = "5a" * 16  # of the CI: each of its jobs has another store
+    # Each job of a CI has another store: what belongs together is known by the repository.
+    job.environment |= {"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/churn", "GITHUB_SERVER_URL": "https://git.example.org"}
     where = job.folder / "project"
     process = subprocess.Popen(job.command(*job.launch("--name", "gpu-3")), cwd=where, env=job.environment, stderr=subprocess.DEVNULL)
     try:

@@ -17,6 +17,7 @@ from mlops_nb.clouds.base import Note
 from mlops_nb.clouds.ssh import reachable
 from mlops_nb.core.runners import AgentWish, CloudName, Offer, Resource, Runner, RunnerEvent, RunnerRequest
 from mlops_nb.errors import InvalidInput, NotSupported, PermissionDenied
+from mlops_nb.runners.opening import name_installation
 from mlops_nb.runners.preparing import ENV_PACKAGE, MachinePreparation
 from mlops_nb.store.open import open_store
 from mlops_nb.store.runners import RunnerLedger
@@ -172,3 +173,14 @@ def test_a_mailbox_is_read_by_its_signed_address_and_is_empty_afterwards(
 def test_a_mailbox_without_signed_addresses_is_refused(ledger: RunnerLedger, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="signed addresses"):
         prepared(ledger, runner_in(ledger, "aws", GITLAB), mailbox=f"file://{tmp_path}")
+
+
+def test_in_ci_runners_belong_to_the_repository_and_not_to_the_store_of_a_job() -> None:
+    ci = {"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/churn", "GITHUB_SERVER_URL": "https://github.com"}
+    one, again, other, named = dict(ci), dict(ci), {**ci, "GITHUB_REPOSITORY": "acme/other"}, {**ci, "MLOPS_NB_INSTALLATION": "mine"}
+    nowhere: dict[str, str] = {}
+    for environment in (one, again, other, named, nowhere):
+        name_installation(environment)
+    assert one == again and re.fullmatch(r"[0-9a-f]{32}", one["MLOPS_NB_INSTALLATION"])
+    assert other["MLOPS_NB_INSTALLATION"] != one["MLOPS_NB_INSTALLATION"]
+    assert named["MLOPS_NB_INSTALLATION"] == "mine" and nowhere == {}
