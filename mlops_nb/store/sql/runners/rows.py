@@ -113,7 +113,9 @@ def save(c: sa.Connection, runner: Runner, events: Sequence[RunnerEvent]) -> Run
     before = decode(row["record"])
     check_transition(before.state, runner.state)
     if before.drained and runner.state.takes_work:
-        raise IllegalTransition(f"The runner '{runner.name}' drains and takes no more work.", hint="Launch a new one: mlops-nb runner launch")
+        raise IllegalTransition(
+            f"The runner '{runner.name}' drains and takes no more work.", hint="Launch a new one: mlops-nb runner launch"
+        )
     if (before.name, before.cloud, before.installation) != (runner.name, runner.cloud, runner.installation):
         raise InvalidInput(f"The runner '{before.name}' cannot get another name, cloud or installation.", hint="Launch a new one.")
     check_times(runner.updated, runner.hard_stop)
