@@ -114,7 +114,8 @@ def test_a_notebook_on_a_runner_logs_and_registers_its_models_by_our_client_and_
     work, _ = machine(user, team.url, tmp_path, lines)
     try:
         work.start()
-        found = RemoteJob(user.runners, user, job).wait(120, check=False)
+        wait_for(lambda: user.runners.job(job.id).state.is_over or print(lines[-1:]), "it is over", 100)
+        found = RemoteJob(user.runners, user, job).wait(1, check=False)
         assert found.state is JobState.DONE, found.job.reason + "\n".join(lines)
         assert "[6.]" in "".join(output.get("text", "") for output in found.outputs())
         for name in ("ours", "theirs"):
