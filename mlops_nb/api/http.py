@@ -102,7 +102,7 @@ class Call:
         try:
             runner = None
             if self._request.agent:
-                runner = admit(self._project.store(), self._request.agent, operation, self._decoded)
+                runner = admit(self._project, self._request.agent, operation, self._decoded)
             upload = self._request.upload
             checked = checked_upload(upload, self._request.headers) if upload is not None else None
             user = self._request.user if runner is None else runner.user

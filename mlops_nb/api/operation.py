@@ -49,6 +49,13 @@ class AgentScope(StrEnum):
     RUN = "run"  # what has the id of a run of its jobs, or of one that it begins
     RUNS = "runs"  # the same for several
     EXECUTION = "execution"  # a search for the runs of one of its jobs
+    NEW_RUN = "new run"  # a run that is then its own
+    MODEL = "model"  # what has the id of a logged model of its runs
+    NEW_MODEL = "new model"  # a logged model of one of its runs
+    FILE = "file"  # a path of the artifact proxy within its runs and their models
+    NEW_NAME = "new name"  # a registered model that is not there yet
+    VERSION = "version"  # a version that was made of its runs or their models
+    NEW_VERSION = "new version"  # the same, to be made
     ANY = "any"  # all of it
 
 

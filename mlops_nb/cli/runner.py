@@ -134,10 +134,11 @@ def show(name: str, json_flag: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
 def logs(name: str, follow: bool) -> None:
     """Show what a machine has said: its agent's log, else its console."""
+    from mlops_nb.core.formatting import log_text
     from mlops_nb.fluent import runners
 
     for piece in runners.logs(name, follow=follow):
-        click.echo(piece, nl=False)
+        click.echo(log_text(piece), nl=False)
 
 
 @runner.command("stop")

@@ -14,6 +14,7 @@ SMALL, LARGE = 1e-4, 1e15
 _TURNS = "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 _CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
 _HASHES = re.compile(r"##(?=\[|vso\[)", re.IGNORECASE)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\\\)|[ -/]{0,8}[0-Z\\\\^-~])")
 _PLAIN = str.maketrans(_CONTROLS, " " * len(_CONTROLS), _TURNS)
 
 
@@ -29,6 +30,12 @@ def log_line(text: str) -> str:
     """
     line = _HASHES.sub("# #", one_line(text))
     return f"\u200b{line}" if line.lstrip().startswith("::") else line
+
+
+def log_text(text: str) -> str:
+    """Return a piece of a machine's log as it may stand in a terminal and in a CI's log: its lines, without colours and commands."""
+    lines = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(log_line(line) for line in lines)
 
 
 def width(text: str) -> int:

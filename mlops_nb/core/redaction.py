@@ -35,6 +35,7 @@ _SHAPES = (
         ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
         re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,})"),
     ),
+    (("mnba_",), re.compile(r"\bmnba_[\w-]{30,}")),
     (("sk-", "hf_", "xox"), re.compile(r"\b(?:sk-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|xox[abprs]-[\w-]{10,})")),
     (("sig=", "X-Amz-Signature="), re.compile(r"(?<=[?&]sig=)[^&\s'\"]+|(?<=X-Amz-Signature=)[0-9a-f]+")),
 )

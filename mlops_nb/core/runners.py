@@ -301,6 +301,7 @@ class Runner(Record, frozen=True, kw_only=True):
         registration: The forge's id of its agent.
         user, host: Who launched it, and from where.
         interrupted: The cloud has announced that it takes the machine back (s since 1970).
+        drained: It was told to drain, and stays so also where it was lost meanwhile.
     """
 
     id: str
@@ -325,6 +326,7 @@ class Runner(Record, frozen=True, kw_only=True):
     user: str = ""
     host: str = ""
     interrupted: float | None = None
+    drained: bool = False
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from mlops_nb.core.durations import seconds_of
-from mlops_nb.core.formatting import format_duration
+from mlops_nb.core.formatting import format_duration, log_text
 from mlops_nb.core.runners import AgentWish
 from mlops_nb.errors import InvalidInput, did_you_mean
 from mlops_nb.fluent import runners
@@ -128,7 +128,7 @@ class RunnerMagics(Magics):
         empty = True
         for piece in runners.logs(arguments.name, follow=arguments.follow):
             empty = False
-            sys.stdout.write(piece)
+            sys.stdout.write(log_text(piece))
         if empty:
             self.say("It has said nothing yet.")
 

@@ -21,7 +21,7 @@ def extend(ctx: Context, runner_id: str, seconds: float, max_cost: float | None)
         raise InvalidInput(f"A runner cannot be extended by {seconds:g} s.", hint="Give a time: mlops-nb runner extend NAME 30m")
 
     def decide(runner: Runner) -> Runner:
-        if runner.state in (RunnerState.DRAINING, RunnerState.DESTROYING, RunnerState.GONE):
+        if runner.drained or runner.state in (RunnerState.DRAINING, RunnerState.DESTROYING, RunnerState.GONE):
             raise IllegalTransition(f"{runner.name} is {runner.state}, it cannot be extended.", hint="Launch a new one.")
         if runner.cloud in FIXED:
             raise NotSupported(

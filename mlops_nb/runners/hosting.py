@@ -210,7 +210,7 @@ class RunnerHost:
             NotSupported: If it takes no more work.
         """
         runner = self._ledger.get(runner_id)
-        over = runner.state in (RunnerState.DRAINING, RunnerState.DESTROYING, RunnerState.GONE)
+        over = runner.drained or runner.state in (RunnerState.DRAINING, RunnerState.DESTROYING, RunnerState.GONE)
         if over or runner.interrupted is not None:
             why = "it is being taken back" if not over else f"it is {runner.state}"
             raise NotSupported(f"The runner '{runner.name}' takes no more jobs: {why}.", hint="Let its agent end.")

@@ -260,6 +260,21 @@ class RunnerContract:
         ledger.heartbeat(runner.id, Heartbeat(state="busy", job="j"))
         assert ledger.get(runner.id).state is RunnerState.BUSY
 
+    def test_a_runner_that_drains_does_not_forget_it_while_it_is_lost(self, ledger: RunnerLedger) -> None:
+        runner = self.ready(ledger)
+        ledger.heartbeat(runner.id, Heartbeat(state="busy", job="train"))
+        ledger.save(replace(ledger.get(runner.id), state=RunnerState.DRAINING))
+        lost = ledger.save(replace(ledger.get(runner.id), state=RunnerState.LOST))
+        ledger.add_job(new_job(runner))
+        assert ledger.claim_job(runner.id) is None
+        with pytest.raises(IllegalTransition, match="drains"):
+            ledger.save(replace(lost, state=RunnerState.IDLE))
+        for state in ("busy", "idle", "booting"):
+            assert ledger.heartbeat(runner.id, Heartbeat(state=state)).drain
+            assert ledger.get(runner.id).state is RunnerState.DRAINING
+            assert ledger.claim_job(runner.id) is None
+            ledger.save(replace(ledger.get(runner.id), state=RunnerState.LOST))
+
     def test_what_was_decided_is_told_with_the_answer(self, ledger: RunnerLedger) -> None:
         runner = self.ready(ledger)
         ledger.heartbeat(runner.id, Heartbeat(state="busy", job="j"))

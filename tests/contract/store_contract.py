@@ -345,6 +345,16 @@ class StoreContract:
         store.ingest(run_id, "two", [MetricLogged(seq=1, ts=1, key="m", value=2.0, step=1)])
         assert [p.value for p in store.metric_history(run_id, "m").items] == [1.0]
 
+    def test_whoever_writes_one_run_cannot_make_the_events_of_another_count_as_applied(self, store: TrackingStore) -> None:
+        mine, theirs = new_run_id(), new_run_id()
+        begun = RunStarted(seq=1, ts=1, experiment="Default", name="n")
+        points = [MetricLogged(seq=seq, ts=seq, key="loss", value=float(seq), step=seq) for seq in range(2, 6)]
+        assert store.ingest(theirs, "journal", [begun, points[0]]) == 2
+        assert store.ingest(mine, "journal", [begun, msgspec.structs.replace(points[0], seq=1_000)]) == 1_000
+        assert store.ingest(theirs, "journal", points) == 5  # neither lost nor twice
+        assert [point.step for point in store.metric_history(theirs, "loss").items] == [2, 3, 4, 5]
+        assert store.ingest(mine, "journal", points) == 1_000
+
     def test_events_for_an_unknown_run_are_refused(self, store: TrackingStore) -> None:
         with pytest.raises(NotFound):
             store.ingest(new_run_id(), "s", [MetricLogged(seq=2, ts=1, key="m", value=1.0, step=0)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from mlops_nb.api.mlflow.wire import Answer, Empty, Request, RunId, required, twins
-from mlops_nb.api.operation import Context, Permission, Stream, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, Stream, operation
 from mlops_nb.api.owners import find_owner, owner_at, run_owner, version_files
 from mlops_nb.api.paths import artifact_file, artifact_folder
 from mlops_nb.core.artifacts import ArtifactOwner
@@ -55,7 +55,7 @@ class FilesAnswer(Answer, kw_only=True):
     files: list[FileInfo] = []
 
 
-@operation("mlflow.artifacts.list", "GET", twins("/artifacts/list"), permission=Permission.READ)
+@operation("mlflow.artifacts.list", "GET", twins("/artifacts/list"), permission=Permission.READ, agent=AgentScope.RUN)
 def list_artifacts(context: Context, request: ListArtifacts) -> RunFilesAnswer:
     """List a folder of a run; paths begin at the run's root."""
     owner = run_owner(context, request.id())
@@ -63,7 +63,7 @@ def list_artifacts(context: Context, request: ListArtifacts) -> RunFilesAnswer:
     return RunFilesAnswer(root_uri=owner.uri, files=[_info(artifact, artifact.path) for artifact in found])
 
 
-@operation("mlflow.artifacts.proxyList", "GET", _PROXY, permission=Permission.READ)
+@operation("mlflow.artifacts.proxyList", "GET", _PROXY, permission=Permission.READ, agent=AgentScope.FILE)
 def list_folder(context: Context, request: ListFolder) -> FilesAnswer:
     """List a folder of the proxy; paths are bare names. What is not there lists as empty: clients then take it for a file."""
     place = find_owner(context, required(request.path, "path"))
@@ -74,13 +74,13 @@ def list_folder(context: Context, request: ListFolder) -> FilesAnswer:
     return FilesAnswer(files=[_info(artifact, posixpath.basename(artifact.path)) for artifact in found])
 
 
-@operation("mlflow.artifacts.download", _READ, _PROXY_FILE, permission=Permission.READ)
+@operation("mlflow.artifacts.download", _READ, _PROXY_FILE, permission=Permission.READ, agent=AgentScope.FILE)
 def download_artifact(context: Context, request: ProxyPath) -> Stream:
     """Return the bytes of a file."""
     return _file(context, *owner_at(context, required(request.artifact_path, "artifact_path")))
 
 
-@operation("mlflow.artifacts.upload", "PUT", _PROXY_FILE, permission=Permission.WRITE, upload=True)
+@operation("mlflow.artifacts.upload", "PUT", _PROXY_FILE, permission=Permission.WRITE, upload=True, agent=AgentScope.FILE)
 def upload_artifact(context: Context, request: ProxyPath) -> Empty:
     """Write a file."""
     return _write(context, *owner_at(context, required(request.artifact_path, "artifact_path")))
@@ -95,7 +95,7 @@ def delete_artifact(context: Context, request: ProxyPath) -> Empty:
     return Empty()
 
 
-@operation("mlflow.artifacts.get", _READ, "/get-artifact", permission=Permission.READ)
+@operation("mlflow.artifacts.get", _READ, "/get-artifact", permission=Permission.READ, agent=AgentScope.RUN)
 def get_artifact(context: Context, request: RunFile) -> Stream:
     """Return the bytes of a file of a run."""
     return _file(context, run_owner(context, request.id()), required(request.path, "path"))

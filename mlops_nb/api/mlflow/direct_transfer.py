@@ -9,7 +9,7 @@ import posixpath
 import re
 
 from mlops_nb.api.mlflow.wire import Answer, Empty, Request, required, twins
-from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, operation
 from mlops_nb.api.owners import model_owner, owner_at, run_owner
 from mlops_nb.api.paths import artifact_file
 from mlops_nb.core.artifacts import ArtifactOwner
@@ -87,7 +87,7 @@ class SignedUpload(Answer, kw_only=True):
     headers: dict[str, str] = {}
 
 
-@operation("mlflow.artifacts.beginUpload", "POST", _paths("mpu/create"), permission=Permission.WRITE, files=True)
+@operation("mlflow.artifacts.beginUpload", "POST", _paths("mpu/create"), permission=Permission.WRITE, files=True, agent=AgentScope.FILE)
 def begin_upload(context: Context, request: BeginUpload) -> BegunUpload:
     """Begin an upload in parts and say where each goes."""
     owner, path = _target(context, request.artifact_path, request.path)
@@ -97,7 +97,9 @@ def begin_upload(context: Context, request: BeginUpload) -> BegunUpload:
     )
 
 
-@operation("mlflow.artifacts.completeUpload", "POST", _paths("mpu/complete"), permission=Permission.WRITE, files=True)
+@operation(
+    "mlflow.artifacts.completeUpload", "POST", _paths("mpu/complete"), permission=Permission.WRITE, files=True, agent=AgentScope.FILE
+)
 def complete_upload(context: Context, request: EndUpload) -> Empty:
     """Make the file of the parts that have been sent."""
     owner, path = _target(context, request.artifact_path, request.path)
@@ -107,7 +109,7 @@ def complete_upload(context: Context, request: EndUpload) -> Empty:
     return Empty()
 
 
-@operation("mlflow.artifacts.abortUpload", "POST", _paths("mpu/abort"), permission=Permission.WRITE, files=True)
+@operation("mlflow.artifacts.abortUpload", "POST", _paths("mpu/abort"), permission=Permission.WRITE, files=True, agent=AgentScope.FILE)
 def abort_upload(context: Context, request: EndUpload) -> Empty:
     """Drop an upload in parts."""
     owner, path = _target(context, request.artifact_path, request.path)
@@ -115,7 +117,7 @@ def abort_upload(context: Context, request: EndUpload) -> Empty:
     return Empty()
 
 
-@operation("mlflow.artifacts.presigned", "GET", _paths("presigned"), permission=Permission.READ)
+@operation("mlflow.artifacts.presigned", "GET", _paths("presigned"), permission=Permission.READ, agent=AgentScope.FILE)
 def presigned_download(context: Context, request: ProxyFile) -> DownloadUrl:
     """Say where a file can be read past the server."""
     owner, path = owner_at(context, required(request.artifact_path, "artifact_path"))
@@ -123,7 +125,9 @@ def presigned_download(context: Context, request: ProxyFile) -> DownloadUrl:
     return DownloadUrl(url=signed.url, headers=signed.headers, file_size=size)
 
 
-@operation("mlflow.artifacts.signDownload", "POST", twins("/artifacts/presigned-download-url"), permission=Permission.READ)
+@operation(
+    "mlflow.artifacts.signDownload", "POST", twins("/artifacts/presigned-download-url"), permission=Permission.READ, agent=AgentScope.FILE
+)
 def sign_download(context: Context, request: SignFile) -> SignedDownload:
     """Say where a file of a run can be read past the server."""
     owner = run_owner(context, required(request.run_id, "run_id"))
@@ -132,7 +136,14 @@ def sign_download(context: Context, request: SignFile) -> SignedDownload:
     return SignedDownload(presigned_url=signed.url, headers=signed.headers, file_size=size)
 
 
-@operation("mlflow.artifacts.signUpload", "POST", twins("/artifacts/presigned-upload-url"), permission=Permission.WRITE, files=True)
+@operation(
+    "mlflow.artifacts.signUpload",
+    "POST",
+    twins("/artifacts/presigned-upload-url"),
+    permission=Permission.WRITE,
+    files=True,
+    agent=AgentScope.FILE,
+)
 def sign_upload(context: Context, request: SignFile) -> SignedUpload:
     """Say where a file of a run or a logged model can be written past the server."""
     if bool(request.run_id) == bool(request.model_id):

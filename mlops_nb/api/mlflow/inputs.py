@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from mlops_nb.api.mlflow.wire import Answer, Empty, KeyValue, Request, RunId, required, tag_map, twins
-from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, operation
 from mlops_nb.core.datasets import Dataset, DatasetInput, ModelOutput
 from mlops_nb.core.wire import Int64
 from mlops_nb.errors import InvalidInput
@@ -63,7 +63,7 @@ class SummariesAnswer(Answer, kw_only=True):
     dataset_summaries: list[SummaryForm] = []
 
 
-@operation("mlflow.runs.logInputs", "POST", twins("/runs/log-inputs"), permission=Permission.WRITE)
+@operation("mlflow.runs.logInputs", "POST", twins("/runs/log-inputs"), permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_inputs(context: Context, request: LogInputs) -> Empty:
     """Note the data sets and models that a run read; what is noted already stays as it is."""
     models = [required(model.model_id, "model_id") for model in request.models or []]
@@ -86,7 +86,7 @@ def _input(given: GivenInput) -> DatasetInput:
     )
 
 
-@operation("mlflow.runs.logOutputs", "POST", twins("/runs/outputs"), permission=Permission.WRITE)
+@operation("mlflow.runs.logOutputs", "POST", twins("/runs/outputs"), permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_outputs(context: Context, request: LogOutputs) -> Empty:
     """Note the models that a run made."""
     models = required(request.models or None, "models")
@@ -95,7 +95,7 @@ def log_outputs(context: Context, request: LogOutputs) -> Empty:
     return Empty()
 
 
-@operation("mlflow.runs.logModel", "POST", twins("/runs/log-model"), permission=Permission.WRITE)
+@operation("mlflow.runs.logModel", "POST", twins("/runs/log-model"), permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_model(context: Context, request: LogModel) -> Empty:
     """Append a model to the tag in which clients of MLflow 2 keep the models of a run."""
     text = required(request.model_json, "model_json")

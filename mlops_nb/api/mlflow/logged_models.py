@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mlops_nb.api.mlflow.wire import Answer, Empty, EnumName, KeyValue, Request, experiment_id_of, page_size, required, tag_map, twins
-from mlops_nb.api.operation import Context, Permission, Stream, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, Stream, operation
 from mlops_nb.api.paths import artifact_file, artifact_folder
 from mlops_nb.core.artifacts import ArtifactOwner, OwnerKind
 from mlops_nb.core.logged_models import DatasetRef, LoggedModel, LoggedModelQuery, LoggedModelStatus, ModelMetric, ModelOrder
@@ -141,7 +141,7 @@ class FolderAnswer(Answer, kw_only=True):
     files: list[ModelFile] = []
 
 
-@operation("mlflow.loggedModels.create", "POST", twins("/logged-models"), permission=Permission.WRITE)
+@operation("mlflow.loggedModels.create", "POST", twins("/logged-models"), permission=Permission.WRITE, agent=AgentScope.NEW_MODEL)
 def create_model(context: Context, request: CreateModel) -> ModelAnswer:
     """Create a logged model whose files are still to come."""
     model = context.store.logged_models.create(
@@ -185,13 +185,13 @@ def _order(given: GivenOrder) -> ModelOrder:
     return ModelOrder(field=field, ascending=given.ascending is not False, dataset=dataset)
 
 
-@operation("mlflow.loggedModels.get", "GET", twins(_PATH), permission=Permission.READ)
+@operation("mlflow.loggedModels.get", "GET", twins(_PATH), permission=Permission.READ, agent=AgentScope.MODEL)
 def get_model(context: Context, request: GetModel) -> ModelAnswer:
     """Return a logged model."""
     return ModelAnswer(model=_form(context.store.logged_models.get(request.id(), allow_deleted=bool(request.allow_deleted))))
 
 
-@operation("mlflow.loggedModels.finalize", "PATCH", twins(_PATH), permission=Permission.WRITE)
+@operation("mlflow.loggedModels.finalize", "PATCH", twins(_PATH), permission=Permission.WRITE, agent=AgentScope.MODEL)
 def finalize_model(context: Context, request: FinalizeModel) -> ModelAnswer:
     """Say how the upload of a model's files ended."""
     status = _status(required(request.status, "status"))
@@ -213,7 +213,7 @@ def delete_model(context: Context, request: ModelId) -> Empty:
     return Empty()
 
 
-@operation("mlflow.loggedModels.logParams", "POST", twins(f"{_PATH}/params"), permission=Permission.WRITE)
+@operation("mlflow.loggedModels.logParams", "POST", twins(f"{_PATH}/params"), permission=Permission.WRITE, agent=AgentScope.MODEL)
 def log_params(context: Context, request: LogParams) -> Empty:
     """Add params to a logged model."""
     context.store.logged_models.log_params(request.id(), _param_map(request.params))
@@ -228,7 +228,7 @@ def _param_map(pairs: list[KeyValue] | None) -> dict[str, str]:
     return params
 
 
-@operation("mlflow.loggedModels.setTags", "PATCH", twins(f"{_PATH}/tags"), permission=Permission.WRITE)
+@operation("mlflow.loggedModels.setTags", "PATCH", twins(f"{_PATH}/tags"), permission=Permission.WRITE, agent=AgentScope.MODEL)
 def set_tags(context: Context, request: SetTags) -> ModelAnswer:
     """Set tags of a logged model."""
     return ModelAnswer(model=_form(context.store.logged_models.set_tags(request.id(), tag_map(request.tags))))
@@ -241,7 +241,9 @@ def delete_tag(context: Context, request: DeleteTag) -> Empty:
     return Empty()
 
 
-@operation("mlflow.loggedModels.listArtifacts", "GET", twins(f"{_PATH}/artifacts/directories"), permission=Permission.READ)
+@operation(
+    "mlflow.loggedModels.listArtifacts", "GET", twins(f"{_PATH}/artifacts/directories"), permission=Permission.READ, agent=AgentScope.MODEL
+)
 def list_artifacts(context: Context, request: ListFolder) -> FolderAnswer:
     """List a folder of a logged model; paths begin at the model's root."""
     folder = artifact_folder(request.artifact_directory_path or "")
@@ -256,6 +258,7 @@ def list_artifacts(context: Context, request: ListFolder) -> FolderAnswer:
     ("GET", "HEAD"),
     "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files",
     permission=Permission.READ,
+    agent=AgentScope.MODEL,
 )
 def read_artifact(context: Context, request: ReadFile) -> Stream:
     """Return the bytes of a file of a logged model."""

@@ -9,7 +9,7 @@ from math import isfinite
 import msgspec
 
 from mlops_nb.api.mlflow.wire import Answer, MetricInfo, Request, RunId, page_size, required, twins
-from mlops_nb.api.operation import Context, JsonStream, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, JsonStream, Permission, operation
 from mlops_nb.core.records import float_to_json
 from mlops_nb.errors import InvalidInput, NotFound
 from mlops_nb.store.base import MAX_PAGE, MetricColumns
@@ -70,7 +70,7 @@ class BulkAnswer(Answer, kw_only=True, omit_defaults=False):
     metrics: list[RunPoint]
 
 
-@operation("mlflow.metrics.getHistory", "GET", twins("/metrics/get-history"), permission=Permission.READ)
+@operation("mlflow.metrics.getHistory", "GET", twins("/metrics/get-history"), permission=Permission.READ, agent=AgentScope.RUN)
 def get_history(context: Context, request: GetHistory) -> JsonStream[HistoryAnswer]:
     """Return the points of a metric, all of them unless a page size is given."""
     key = required(request.metric_key, "metric_key")

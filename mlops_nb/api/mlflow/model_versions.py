@@ -12,7 +12,7 @@ from mlops_nb.api.mlflow.registry_wire import (
     version_form,
 )
 from mlops_nb.api.mlflow.wire import Answer, Empty, KeyValue, page_size, required, tag_map, twins
-from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, operation
 from mlops_nb.core.registry import RegistryQuery, stage_of
 from mlops_nb.store.registry import MAX_VERSIONS_PAGE
 
@@ -48,7 +48,9 @@ class UriAnswer(Answer, kw_only=True):
     artifact_uri: str
 
 
-@operation("mlflow.modelVersions.create", "POST", twins("/model-versions/create"), permission=Permission.WRITE)
+@operation(
+    "mlflow.modelVersions.create", "POST", twins("/model-versions/create"), permission=Permission.WRITE, agent=AgentScope.NEW_VERSION
+)
 def create_model_version(context: Context, request: CreateModelVersion) -> ModelVersionAnswer:
     """Create the next version of a registered model from a run, a logged model, another version or a cloud."""
     version = context.store.registry.create_version(
@@ -63,7 +65,7 @@ def create_model_version(context: Context, request: CreateModelVersion) -> Model
     return version_answer(version)
 
 
-@operation("mlflow.modelVersions.get", "GET", twins("/model-versions/get"), permission=Permission.READ)
+@operation("mlflow.modelVersions.get", "GET", twins("/model-versions/get"), permission=Permission.READ, agent=AgentScope.VERSION)
 def get_model_version(context: Context, request: ModelVersionName) -> ModelVersionAnswer:
     """Return a version."""
     return version_answer(context.store.registry.get_version(*request.numbered()))
@@ -103,7 +105,13 @@ def search_model_versions(context: Context, request: RegistrySearch) -> ModelVer
     return ModelVersionsAnswer(model_versions=[version_form(version) for version in page.items], next_page_token=page.token)
 
 
-@operation("mlflow.modelVersions.getDownloadUri", "GET", twins("/model-versions/get-download-uri"), permission=Permission.READ)
+@operation(
+    "mlflow.modelVersions.getDownloadUri",
+    "GET",
+    twins("/model-versions/get-download-uri"),
+    permission=Permission.READ,
+    agent=AgentScope.VERSION,
+)
 def get_model_version_download_uri(context: Context, request: ModelVersionName) -> UriAnswer:
     """Return where the files of a version are."""
     return UriAnswer(artifact_uri=context.store.registry.get_version(*request.numbered()).storage_location)

@@ -16,7 +16,7 @@ from mlops_nb.api.mlflow.registry_wire import (
     version_form,
 )
 from mlops_nb.api.mlflow.wire import Empty, KeyValue, page_size, required, tag_map, twins
-from mlops_nb.api.operation import Context, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Permission, operation
 from mlops_nb.core.registry import RegistryQuery, stage_of
 from mlops_nb.store.registry import MAX_MODELS_PAGE
 
@@ -57,7 +57,9 @@ class AliasName(RegisteredModelName, kw_only=True):
     alias: str | None = None
 
 
-@operation("mlflow.registeredModels.create", "POST", twins("/registered-models/create"), permission=Permission.WRITE)
+@operation(
+    "mlflow.registeredModels.create", "POST", twins("/registered-models/create"), permission=Permission.WRITE, agent=AgentScope.NEW_NAME
+)
 def create_registered_model(context: Context, request: CreateRegisteredModel) -> RegisteredModelAnswer:
     """Create a registered model or a prompt."""
     model = context.store.registry.create_model(request.model(), description=request.description or "", tags=tag_map(request.tags))

@@ -24,7 +24,7 @@ from mlops_nb.api.mlflow.wire import (
     twins,
     view_stage,
 )
-from mlops_nb.api.operation import Context, JsonBytes, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, JsonBytes, Permission, operation
 from mlops_nb.core.names import MAX_PARAM_VALUE, MAX_TAG_VALUE
 from mlops_nb.core.records import DEFAULT_EXPERIMENT_ID, TAG_RUN_NAME, LifecycleStage, Metric
 from mlops_nb.core.wire import Int64
@@ -109,7 +109,7 @@ class RunsAnswer(Answer, kw_only=True):
     next_page_token: str | None = None
 
 
-@operation("mlflow.runs.create", "POST", twins("/runs/create"), permission=Permission.WRITE)
+@operation("mlflow.runs.create", "POST", twins("/runs/create"), permission=Permission.WRITE, agent=AgentScope.NEW_RUN)
 def create_run(context: Context, request: CreateRun) -> RunAnswer:
     """Create a run."""
     tags = tag_map(request.tags)
@@ -126,16 +126,18 @@ def create_run(context: Context, request: CreateRun) -> RunAnswer:
         start_time=request.start_time,
         tags=tags,
     )
+    if context.runner is not None:
+        context.store.runners.add_run(context.runner.id, run.run_id)
     return RunAnswer(run=run_form(run))
 
 
-@operation("mlflow.runs.get", "GET", twins("/runs/get"), permission=Permission.READ)
+@operation("mlflow.runs.get", "GET", twins("/runs/get"), permission=Permission.READ, agent=AgentScope.RUN)
 def get_run(context: Context, request: RunId) -> RunAnswer:
     """Return a run, a deleted one too."""
     return RunAnswer(run=run_form(context.store.get_run(request.id())))
 
 
-@operation("mlflow.runs.update", "POST", twins("/runs/update"), permission=Permission.WRITE)
+@operation("mlflow.runs.update", "POST", twins("/runs/update"), permission=Permission.WRITE, agent=AgentScope.RUN)
 def update_run(context: Context, request: UpdateRun) -> RunInfoAnswer:
     """Change the state, end time or name of a run."""
     run_id = request.id()
@@ -174,7 +176,7 @@ def search_runs(context: Context, request: SearchRuns) -> JsonBytes[RunsAnswer]:
     return JsonBytes(body=runs_json(page.items, page.token))
 
 
-@operation("mlflow.runs.logMetric", "POST", twins("/runs/log-metric"), permission=Permission.WRITE)
+@operation("mlflow.runs.logMetric", "POST", twins("/runs/log-metric"), permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_metric(context: Context, request: LogMetric) -> Empty:
     """Log one point of a metric."""
     required(request.key, "key")
@@ -182,14 +184,14 @@ def log_metric(context: Context, request: LogMetric) -> Empty:
     return Empty()
 
 
-@operation("mlflow.runs.logParameter", "POST", twins("/runs/log-parameter"), permission=Permission.WRITE)
+@operation("mlflow.runs.logParameter", "POST", twins("/runs/log-parameter"), permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_parameter(context: Context, request: LogParameter) -> Empty:
     """Log a param; it can be logged again with the same value only. A longer value is cut, as MLflow cuts it."""
     context.store.log_batch(request.id(), params={required(request.key, "key"): (request.value or "")[:MAX_PARAM_VALUE]})
     return Empty()
 
 
-@operation("mlflow.runs.setTag", "POST", twins("/runs/set-tag"), permission=Permission.WRITE)
+@operation("mlflow.runs.setTag", "POST", twins("/runs/set-tag"), permission=Permission.WRITE, agent=AgentScope.RUN)
 def set_tag(context: Context, request: SetTag) -> Empty:
     """Set a tag of a run."""
     context.store.log_batch(request.id(), tags={required(request.key, "key"): (request.value or "")[:MAX_TAG_VALUE]})
@@ -206,7 +208,7 @@ def delete_tag(context: Context, request: DeleteTag) -> Empty:
     return Empty()
 
 
-@operation("mlflow.runs.logBatch", "POST", twins("/runs/log-batch"), permission=Permission.WRITE)
+@operation("mlflow.runs.logBatch", "POST", twins("/runs/log-batch"), permission=Permission.WRITE, agent=AgentScope.RUN)
 def log_batch(context: Context, request: LogBatch) -> Empty:
     """Log many metrics, params and tags, all or nothing."""
     metrics, params, tags = request.metrics or [], request.params or [], request.tags or []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlops_nb.api.mlflow.wire import Answer
-from mlops_nb.api.operation import Context, Nothing, Permission, operation
+from mlops_nb.api.operation import AgentScope, Context, Nothing, Permission, operation
 
 # The MLflow release whose API this is. Clients compare it with 3.4 before they send spans.
 MLFLOW_VERSION = "3.17.2"
@@ -27,13 +27,19 @@ def health(context: Context, request: Nothing) -> str:
     return "OK"
 
 
-@operation("mlflow.version", "GET", "/version", permission=Permission.READ)
+@operation("mlflow.version", "GET", "/version", permission=Permission.READ, agent=AgentScope.ANY)
 def version(context: Context, request: Nothing) -> str:
     """Return the version of MLflow whose API this is."""
     return MLFLOW_VERSION
 
 
-@operation("mlflow.serverInfo", "GET", ("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"), permission=Permission.READ)
+@operation(
+    "mlflow.serverInfo",
+    "GET",
+    ("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"),
+    permission=Permission.READ,
+    agent=AgentScope.ANY,
+)
 def server_info(context: Context, request: Nothing) -> ServerInfo:
     """Return what the server can do."""
     direct = context.store.files.has_direct_transfer

@@ -57,7 +57,14 @@ def delete_artifact(context: Context, request: ArtifactPath) -> Done:
     return Done()
 
 
-@operation("models.writeArtifact", "PUT", "/api/v1/models/{model_id}/artifacts/files/{path...}", permission=Permission.WRITE, upload=True)
+@operation(
+    "models.writeArtifact",
+    "PUT",
+    "/api/v1/models/{model_id}/artifacts/files/{path...}",
+    permission=Permission.WRITE,
+    upload=True,
+    agent=AgentScope.MODEL,
+)
 def write_model_file(context: Context, request: ModelPath) -> ArtifactAnswer:
     """Write a file of a logged model, or replace it."""
     upload = context.upload

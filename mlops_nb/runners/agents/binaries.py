@@ -42,6 +42,7 @@ ENV_GITLAB: Final = "MLOPS_NB_GITLAB_RUNNER"
 """Version of GitLab's agent, and its checksums: `18.5.0 x64=SHA256 arm64=SHA256`. The version alone: as published beside it."""
 ENV_BITBUCKET: Final = "MLOPS_NB_BITBUCKET_RUNNER_IMAGE"
 MOST_BYTES: Final = 1 << 30
+_VERSION = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._+-]{0,199}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -132,6 +133,8 @@ def install(binary: Binary, cache: Path, tell: Callable[[str], None], *, allowed
         InvalidInput: If what came has another checksum, or is an archive that reaches out of its folder. Nothing of it stays.
         StoreUnreachable: If it cannot be fetched.
     """
+    if not (_HEX.fullmatch(binary.sha256) and _VERSION.fullmatch(binary.version)):
+        raise InvalidInput(f"The forge calls its agent {binary.version[:80]!r}, with a checksum that is none.", hint="Is it a forge?")
     target = cache / f"{binary.sha256[:16]}-{binary.version}"
     if target.exists():
         return target

@@ -182,7 +182,9 @@ class Attempt:
         for name in ("MLOPS_NB_TRACKING_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI"):
             variables.pop(name, None)
         if self._tracking.token:
-            variables["MLOPS_NB_TRACKING_TOKEN"] = self._tracking.token
+            variables["MLOPS_NB_TRACKING_TOKEN"] = variables["MLFLOW_TRACKING_TOKEN"] = self._tracking.token
+        if self._tracking.uri.startswith(("http://", "https://")):  # what the notebook logs by MLflow's client goes there, too
+            variables["MLFLOW_TRACKING_URI"] = self._tracking.uri
         return variables
 
     def _fetch_checkpoint(self, kept: Path) -> int:

@@ -38,8 +38,10 @@ class JobFailed(MlopsError):
     """A job that did not come to its end. `job` is its record."""
 
     def __init__(self, job: Job) -> None:
-        reason = job.reason or job.state.value
-        super().__init__(f"The job '{job.name}' is {job.state}: {reason}.", hint=f"What it said: mlops-nb runner attach {job.id[:8]}")
+        reason = one_line(job.reason or job.state.value)
+        super().__init__(
+            f"The job '{one_line(job.name)}' is {job.state}: {reason}.", hint=f"What it said: mlops-nb runner attach {job.id[:8]}"
+        )
         self.job = job
 
 
@@ -171,6 +173,8 @@ class RemoteJob:
         """
         listed = b"".join(self._store.read_artifact(self.run_id, VALUES))
         found: Mapping[str, Value] = msgspec.json.decode(listed, type=dict[str, Value])
+        # A machine gives no names that nobody has asked for.
+        found = {name: value for name, value in found.items() if name in self.job.returns}
         problems = [f"`{name}`: {value.problem}" for name, value in found.items() if value.problem]
         if problems:
             raise InvalidInput(
@@ -212,7 +216,7 @@ class RemoteJob:
     def status_line(self, *, hourly: float | None = None) -> str:
         """Return how it is in one line: `▶ train · cell 4/9 · 42.1 s · val_auc 0.9203`."""
         job = self.job
-        parts = [f"{_SIGNS[job.state]} {job.name}", job.state.value if job.state is not JobState.RUNNING else ""]
+        parts = [f"{_SIGNS[job.state]} {one_line(job.name)}", job.state.value if job.state is not JobState.RUNNING else ""]
         if job.cell and job.state is not JobState.DONE:
             parts.append(f"cell {job.cell}/{job.cells_total}")
         if job.started:
@@ -235,7 +239,7 @@ class RemoteJob:
         return []
 
     def __repr__(self) -> str:
-        return f"<Job {self.name} {self.id[:8]} {self.state.value}>"
+        return f"<Job {one_line(self.name)} {self.id[:8]} {self.state.value}>"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         from html import escape

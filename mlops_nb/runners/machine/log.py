@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import TextIO
 
+from mlops_nb.core.formatting import log_text
 from mlops_nb.core.redaction import Redactor
 from mlops_nb.runners.machine.server import Server
 
@@ -46,7 +47,7 @@ class MachineLog:
                 self._lost += cut
                 del self._waiting[:cut]
         try:
-            console.write(text)
+            console.write(log_text(text))  # which may be the log of a CI's job
             console.flush()
         except (OSError, ValueError) as error:  # a console that is gone is no reason to end the work
             self._note_console(error)

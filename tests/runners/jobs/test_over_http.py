@@ -9,6 +9,7 @@ import pytest
 
 from mlops_nb.core.run_state import RunStatus
 from mlops_nb.core.runner_jobs import JobState
+from mlops_nb.core.runners import CloudName
 from mlops_nb.errors import PermissionDenied
 from mlops_nb.runners.jobs.handle import RemoteJob
 from mlops_nb.runners.jobs.preflight import preflight, read_notebook
@@ -29,9 +30,9 @@ CELLS = (
 )
 
 
-def machine(user: RestStore, url: str, folder: Path, lines: list[str]) -> tuple[NotebookWork, RestStore]:
+def machine(user: RestStore, url: str, folder: Path, lines: list[str], cloud: CloudName = "local") -> tuple[NotebookWork, RestStore]:
     """Return the work of a new machine that has exchanged its ticket, and its store."""
-    runner = new_runner(user.runners)
+    runner = new_runner(user.runners, cloud=cloud)
     _, token, _ = RestStore(url).runners.redeem(user.runners.issue_ticket(runner.id, b""))
     store = RestStore(url, token)
     site = Site(
@@ -86,3 +87,45 @@ def test_a_machine_executes_a_job_and_another_goes_on_with_it_by_their_own_token
         for work in works:
             work.stop(20)
     assert not list(tmp_path.rglob("bundle*"))
+
+
+MODELS = (
+    "import mlops_nb, os, numpy as np\nfrom sklearn.linear_model import LinearRegression\n"
+    "clf = LinearRegression().fit(np.array([[0.0], [1.0]]), np.array([0.0, 2.0]))",
+    "with mlops_nb.start_run('ours') as run:\n    mlops_nb.log_model(clf, name='ours', registered_model_name='ours')",
+    "%load_ext mlops_nb\n%track start by-magic\n%track model clf --name magic\n%track stop",
+    "import mlflow, mlflow.sklearn\nwith mlflow.start_run(run_name='theirs'):\n    mlflow.log_metric('loss', 0.5)\n"
+    "    info = mlflow.sklearn.log_model(clf, name='theirs', registered_model_name='theirs')\n"
+    "    mlflow.log_metric('rmse', 0.1, model_id=info.model_id)\n"
+    "    print(mlflow.sklearn.load_model(info.model_uri).predict(np.array([[3.0]])))",
+)
+
+
+@pytest.mark.slow
+def test_a_notebook_on_a_runner_logs_and_registers_its_models_by_our_client_and_by_mlflows(
+    team: TeamProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    user = RestStore(team.url, TOKEN)
+    notebook = write_notebook(tmp_path / "models.ipynb", *MODELS)
+    document = read_notebook(notebook)
+    job = submit(user, user.runners, preflight(notebook, document), document, Order(name="models"))
+    lines: list[str] = []
+    work, _ = machine(user, team.url, tmp_path, lines, cloud="kubernetes")  # where the server cannot look whether it is there
+    try:
+        work.start()
+        found = RemoteJob(user.runners, user, job).wait(100, check=False)
+        assert found.state is JobState.DONE, found.job.reason + "\n".join(lines)
+        assert "[6.]" in "".join(output.get("text", "") for output in found.outputs())
+        for name in ("ours", "theirs"):
+            version = user.ask_mlflow("GET", "/model-versions/get", query={"name": name, "version": "1"})["model_version"]
+            model = user.ask_mlflow("GET", f"/logged-models/{version['model_id']}")["model"]
+            assert model["info"]["status"] == "LOGGED_MODEL_READY" and model["info"]["source_run_id"] == version["run_id"]
+            assert b"flavors" in b"".join(user.read_model_file(version["model_id"], "MLmodel"))
+        assert [metric["key"] for metric in model["data"]["metrics"]] == ["rmse"]
+        magic = next(run for run in found.runs() if run.name == "by-magic")
+        assert len(magic.outputs) == 1
+    finally:
+        work.stop(20)

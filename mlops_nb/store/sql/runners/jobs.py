@@ -96,7 +96,7 @@ def claim(c: sa.Connection, runner_id: str, name: str, now: float) -> Job | None
         again = c.execute(query.order_by(_j.id).limit(1)).scalar()
         if again is not None:
             return decode(again)
-    if runner.state in _TAKE_NONE or runner.interrupted is not None:
+    if runner.state in _TAKE_NONE or runner.drained or runner.interrupted is not None:
         return None
     whose = [runner_id, ""] if runner.request.agent.kind == "notebook" else [runner_id]
     waiting = sa.select(_j.id, _j.record).where(_j.runner_id.in_(whose), _j.state.in_(_WAITING)).order_by(_j.id)

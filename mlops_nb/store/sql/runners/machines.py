@@ -95,7 +95,7 @@ def heartbeat(c: sa.Connection, runner_id: str, beat: Heartbeat, now: float) -> 
     if runner.state in _ENDING:
         return Orders(lease=0.0, hard_stop=left, idle=runner.request.guards.idle, drain=True, leave=True)
     lease = min(LEASE_SECONDS, left)
-    state = _state_after(runner.state, beat)
+    state = _state_after(runner, beat)
     changed: dict[str, Any] = {"last_seen": now, "lease_expires": now + lease, "updated": now, "state": state}
     changed["jobs"] = max(runner.jobs, beat.jobs)
     changed["job"] = beat.job[:500] if beat.state != "idle" else ""
@@ -121,9 +121,9 @@ def heartbeat(c: sa.Connection, runner_id: str, beat: Heartbeat, now: float) -> 
     return Orders(lease=lease, hard_stop=left, idle=runner.request.guards.idle, drain=state is _S.DRAINING, leave=left <= 0)
 
 
-def _state_after(state: RunnerState, beat: Heartbeat) -> RunnerState:
+def _state_after(runner: Runner, beat: Heartbeat) -> RunnerState:
     """Return the state that a sign of life leads to; who was told to drain stays so, whatever the agent says as yet."""
-    wanted = _S.DRAINING if beat.leaving else _STATES[beat.state]
+    state, wanted = runner.state, _S.DRAINING if beat.leaving or runner.drained else _STATES[beat.state]
     if state is _S.DRAINING or (state is _S.LOST and wanted is _S.BOOTING):
         return state
     try:

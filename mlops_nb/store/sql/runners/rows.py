@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from mlops_nb.core.runners import Runner, RunnerEvent, RunnerState, check_runner_name, check_transition
-from mlops_nb.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from mlops_nb.errors import AlreadyExists, Conflict, IllegalTransition, InvalidInput, NotFound
 from mlops_nb.store.runners import KEEP_LOG_SECONDS
 from mlops_nb.store.sql.schema import runner_events, runner_logs, runner_tickets, runners, store_state
 from mlops_nb.store.sql.upsert import insert
@@ -112,6 +112,10 @@ def save(c: sa.Connection, runner: Runner, events: Sequence[RunnerEvent]) -> Run
         )
     before = decode(row["record"])
     check_transition(before.state, runner.state)
+    if before.drained and runner.state.takes_work:
+        raise IllegalTransition(
+            f"The runner '{runner.name}' drains and takes no more work.", hint="Launch a new one: mlops-nb runner launch"
+        )
     if (before.name, before.cloud, before.installation) != (runner.name, runner.cloud, runner.installation):
         raise InvalidInput(f"The runner '{before.name}' cannot get another name, cloud or installation.", hint="Launch a new one.")
     check_times(runner.updated, runner.hard_stop)
@@ -120,7 +124,8 @@ def save(c: sa.Connection, runner: Runner, events: Sequence[RunnerEvent]) -> Run
 
 def write(c: sa.Connection, row: int, runner: Runner, events: Sequence[RunnerEvent] = ()) -> Runner:
     """Write a runner that was read in this transaction, and what happened to it."""
-    values = _values(msgspec.structs.replace(runner, revision=runner.revision + 1))
+    drained = runner.drained or runner.state is RunnerState.DRAINING
+    values = _values(msgspec.structs.replace(runner, revision=runner.revision + 1, drained=drained))
     c.execute(runners.update().where(_r.id == row).values(**values))
     if runner.state in (RunnerState.DESTROYING, RunnerState.GONE):  # what no machine has fetched needs nobody any more
         c.execute(runner_tickets.delete().where(runner_tickets.c.runner == row))
