@@ -177,6 +177,14 @@ def ended(machine: str) -> None:
         found[1]._state.name, found[1]._state.code = "terminated", 48
 
 
+def forget_ended() -> None:
+    """Take out the machines that are ended, as AWS does an hour later: each of them makes every look longer."""
+    for _, held in _regions():
+        for key, reservation in list(held.reservations.items()):
+            if all(instance.state == "terminated" for instance in reservation.instances):
+                del held.reservations[key]
+
+
 def group_in_use(group: str, region: str) -> bool:
     return any(
         instance.state != "terminated" and group in {each.id for nic in instance.nics.values() for each in nic.group_set}

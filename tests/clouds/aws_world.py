@@ -172,6 +172,10 @@ class AwsWorld:
         aws_state.add_foreign(count, regions, tags or {})
         return {key: thing for key, thing in self.snapshot().items() if key not in before}
 
+    def forget_ended(self) -> None:
+        """Let the time pass after which AWS no longer shows machines that are ended."""
+        aws_state.forget_ended()
+
     def hide_machines(self, looks: int) -> None:
         """Let all machines that are there be out of sight for so many looks."""
         self._unseen.update({thing.id: looks for thing in self.things() if thing.kind == "machine"})

@@ -96,7 +96,8 @@ time.sleep(600)
         machine = self.start(cloud, order("readlink /proc/$$/exe; setsid sleep 600 & env -i sleep 4713 & sleep 600", max_seconds=2))
         assert cloud.describe(machine).phase == "running"
         assert "hard stop" in self.ended(cloud, machine)
-        assert Path(cloud.console(machine).strip()).name == found.name
+        # Some shells add that what they had in the background was terminated.
+        assert Path(cloud.console(machine).split()[0]).name == found.name
         assert "sleep\0" + "4713" not in "".join(_arguments())
 
     def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(self, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from mlops_nb.core.runner_jobs import Job, JobState
 from mlops_nb.core.runners import (
+    BUSY_LEASE_SECONDS,
     LEASE_SECONDS,
     AgentWish,
     Guards,
@@ -248,7 +249,8 @@ class RunnerContract:
         seen = ledger.get(runner.id)
         assert seen.state is RunnerState.IDLE and seen.ready is not None
         assert seen.idle_since == pytest.approx(time.time() - 30, abs=10)
-        ledger.heartbeat(runner.id, Heartbeat(state="busy", job="train <b>", jobs=1))
+        orders = ledger.heartbeat(runner.id, Heartbeat(state="busy", job="train <b>", jobs=1))
+        assert orders.lease == BUSY_LEASE_SECONDS, "a job is not lost because a laptop sleeps for a while"
         seen = ledger.get(runner.id)
         assert (seen.state, seen.job, seen.jobs, seen.idle_since) == (RunnerState.BUSY, "train <b>", 1, None)
         assert [one.kind for one in ledger.events(runner.id)][-2:] == ["idle", "busy"]
@@ -291,6 +293,7 @@ class RunnerContract:
         runner = self.ready(ledger, hard_stop=time.time() + 50)
         orders = ledger.heartbeat(runner.id, Heartbeat(state="idle"))
         assert 0 < orders.lease <= 50 and 0 < orders.hard_stop <= 50
+        assert 0 < ledger.heartbeat(runner.id, Heartbeat(state="busy")).lease <= 50
         ledger.save(replace(ledger.get(runner.id), hard_stop=time.time() - 1))
         orders = ledger.heartbeat(runner.id, Heartbeat(state="busy"))
         assert (orders.lease, orders.hard_stop, orders.leave) == (0.0, 0.0, True)

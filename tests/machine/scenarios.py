@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from mlops_nb.core.runners import AgentWish, RunnerState
-from tests.machine.room import CAN_FILTER, LEASE_SECONDS, SECRET, Machine
+from tests.machine.room import BUSY_LEASE_SECONDS, CAN_FILTER, LEASE_SECONDS, SECRET, Machine
 from tests.machine.worlds import until
 
 ALL: dict[str, Callable[[Machine], None]] = {}
@@ -82,7 +82,7 @@ def a_machine_whose_server_is_gone_for_good_saves_its_job_and_ends(machine: Mach
     (machine.work / "job").write_text("training")
     until(lambda: machine.server.ledger.get(found.id).state is RunnerState.BUSY)
     machine.server.gone()
-    machine.off(LEASE_SECONDS + 20)
+    machine.off(BUSY_LEASE_SECONDS + 20)
     assert any(call.startswith("interrupt") and "server has not answered" in call for call in machine.calls()), machine.calls()
 
 

@@ -76,6 +76,7 @@ class Count:
         machines = Counter(thing.tags[TAG_RUNNER] for thing in world.things() if thing.kind == "machine" and TAG_RUNNER in thing.tags)
         assert max(machines.values(), default=0) <= 1, "a runner has had two machines"
         assert stage.unfinished() == []
+        world.forget_ended()
 
     def tell(self, test: str) -> None:
         figures = {"n": self.n, "left_before_the_reaper": self.left_before, "left": 0, "double": 0, "foreign_touched": 0}

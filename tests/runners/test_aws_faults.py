@@ -1,6 +1,7 @@
 """Whatever goes wrong in whichever call to AWS, one pass of the reaper later nothing of ours is left and nothing else was touched.
 
-With a thousand foreign things in the account, in every way that is known. `test_aws_runners.py` has the quick ones.
+With a thousand foreign things in the account. The first test has every call in the ways that need no waiting, the slow ones have the rest;
+`test_aws_runners.py` has what else goes wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from tests.clouds.aws_world import AwsWorld, open_world
 from tests.runners.aws_faults import KILLS, WAITING, Count, calls_of_a_life, set_up, signal_at_random
 from tests.runners.aws_stage import REGIONS, Stage
 
+QUICK = [kind for kind in FAULTS if kind not in WAITING]
+LASTING: tuple[FaultKind, ...] = ("error", "throttle", "cut-after")
+
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[tuple[AwsWorld, Mapping[str, Thing]]]:
@@ -30,6 +34,21 @@ def account() -> Iterator[tuple[AwsWorld, Mapping[str, Thing]]]:
 def stage(account: tuple[AwsWorld, Mapping[str, Thing]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     with set_up(*account, tmp_path, monkeypatch) as stage:
         yield stage
+
+
+@pytest.mark.timeout(600)
+def test_two_hundred_faults_leave_nothing_make_no_second_machine_and_touch_nothing_else(stage: Stage) -> None:
+    """Once at every call, so that what follows can clean up; and from some on for good, so that only the reaper can."""
+    count = Count(stage)
+    calls = len(calls_of_a_life(stage))
+    for kind in QUICK:
+        for at in range(1, calls + 1):
+            count.meet(kind, at)
+            if kind in LASTING:
+                count.meet(kind, at, times=None)
+        count.settle()
+    assert count.n >= (len(QUICK) + len(LASTING)) * calls >= 200
+    count.tell("every call, quick")
 
 
 @pytest.mark.slow

@@ -20,12 +20,15 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Put the handlers of this process back, and see that each test has done so itself."""
-    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    yield
-    after = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    """Have the handlers of a process in the foreground (under `nohup` signals are ignored), and see that each test puts them back."""
+    found = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    before = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
     for signum, handler in before.items():
         signal.signal(signum, handler)
+    yield
+    after = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    for signum, given in found.items():
+        signal.signal(signum, given)
     assert after == before
 
 
