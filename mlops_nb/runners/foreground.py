@@ -1,5 +1,7 @@
-"""A runner that is this process itself: the ledger has it like any other, so that `runner list` shows it, `runner stop` and `down`
-reach it, and the reaper removes what it leaves if the process is killed."""
+"""A runner that is this process itself, in the ledger like any other.
+
+`runner list` shows it, `runner stop` and `down` reach it, and the reaper removes what it leaves if the process is killed.
+"""
 
 from __future__ import annotations
 
