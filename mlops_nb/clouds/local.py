@@ -12,14 +12,14 @@ from pathlib import Path
 
 from mlops_nb.clouds.base import CloudError, CloudUnreachable, Finding, WishRefused
 from mlops_nb.clouds.hosts import Abilities, HostCloud
+from mlops_nb.core.harmless import SETUP
 from mlops_nb.core.runners import CloudName
 
 # A runner's jobs get no key of a cloud and no token of a forge: of the environment only what programs need to be found and to run.
 _KEPT = frozenset({
-    *("HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH"),
-    *("DYLD_LIBRARY_PATH", "JAVA_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "CONDA_PREFIX"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
-    *("OMP_NUM_THREADS", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "UV_CACHE_DIR", "PIP_CACHE_DIR"),
+    *SETUP,
+    *("HOME", "USER", "LOGNAME", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "DYLD_LIBRARY_PATH", "JAVA_HOME", "OMP_NUM_THREADS"),
+    *("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "UV_CACHE_DIR", "PIP_CACHE_DIR"),
 })  # fmt: skip
 _KEPT_BEGINNINGS = ("LC_", "CUDA_", "NVIDIA_")
 

@@ -99,12 +99,16 @@ def note_in(ledger: RunnerLedger, now: Callable[[], float], runner_id: str) -> N
     """Return what writes down that a runner that lives already may have one more resource."""
 
     def note(resource: Resource) -> None:
-        def decide(runner: Runner) -> Runner:
-            return replace(runner, resources=with_resource(runner.resources, resource))
-
-        change(ledger, now, runner_id, decide, "resource", f"{resource.kind} {resource.id}".strip(), region=resource.region)
+        text = f"{resource.kind} {resource.id}".strip()
+        change(ledger, now, runner_id, lambda runner: noted(runner, resource), "resource", text, region=resource.region)
 
     return note
+
+
+def noted(runner: Runner, resource: Resource) -> Runner:
+    """Return a runner that has, or may have, one more resource."""
+    registration = resource.id if resource.kind == "registration" else ""
+    return replace(runner, resources=with_resource(runner.resources, resource), registration=registration or runner.registration)
 
 
 def with_resource(resources: Sequence[Resource], new: Resource) -> Sequence[Resource]:

@@ -23,7 +23,7 @@ from mlops_nb.errors import MlopsError
 from mlops_nb.runners import ending
 from mlops_nb.runners.base import Plan, Preparation
 from mlops_nb.runners.cancelling import Interrupted, Suspended, guarded
-from mlops_nb.runners.context import Context, foreseen, with_resource
+from mlops_nb.runners.context import Context, foreseen, noted, with_resource
 from mlops_nb.runners.shown import printable
 
 CREATE_SECONDS = 600.0
@@ -114,7 +114,7 @@ class Launching:
 
         def decide(runner: Runner) -> Runner:
             _check_wanted(runner)
-            return replace(runner, resources=with_resource(runner.resources, resource))
+            return noted(runner, resource)
 
         self._ctx.change(self._runner.id, decide, "resource", f"{resource.kind} {resource.id}".strip(), region=resource.region)
 

@@ -14,15 +14,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mlops_nb.core.harmless import SETUP
 from mlops_nb.errors import NotFound
 
 MARK = "MLOPS_NB_AGENT_MARK"
 """A variable by which what an agent has left behind is known, wherever it has gone."""
-_PASSED = (
-    *("PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SHELL", "TERM", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "DOCKER_HOST"),
-    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
-)
+_PASSED = (*SETUP, "TERM", "XDG_RUNTIME_DIR", "DOCKER_HOST", "NODE_EXTRA_CA_CERTS")
 _PASSED_BEGINNINGS = ("LC_", "NVIDIA_", "CUDA_")
 _LINES = 40
 _ROUNDS = 50
