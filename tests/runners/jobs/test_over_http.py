@@ -124,7 +124,7 @@ def test_a_notebook_on_a_runner_logs_and_registers_its_models_by_our_client_and_
             model = user.ask_mlflow("GET", f"/logged-models/{version['model_id']}")["model"]
             assert model["info"]["status"] == "LOGGED_MODEL_READY" and model["info"]["source_run_id"] == version["run_id"]
             assert b"flavors" in b"".join(user.read_model_file(version["model_id"], "MLmodel"))
-        assert [metric["key"] for metric in model["data"]["metrics"]] == ["rmse"]
+        assert "rmse" in {metric["key"] for metric in model["data"]["metrics"]}
         magic = next(run for run in found.runs() if run.name == "by-magic")
         assert len(magic.outputs) == 1
     finally:
