@@ -30,7 +30,7 @@ CELLS = (
 )
 
 
-def machine(user: RestStore, url: str, folder: Path, lines: list[str], cloud: CloudName = "local") -> tuple[NotebookWork, RestStore]:
+def machine(user: RestStore, url: str, folder: Path, lines: list[str], cloud: CloudName = "kubernetes") -> tuple[NotebookWork, RestStore]:
     """Return the work of a new machine that has exchanged its ticket, and its store."""
     runner = new_runner(user.runners, cloud=cloud)
     _, token, _ = RestStore(url).runners.redeem(user.runners.issue_ticket(runner.id, b""))
@@ -113,7 +113,7 @@ def test_a_notebook_on_a_runner_logs_and_registers_its_models_by_our_client_and_
     document = read_notebook(notebook)
     job = submit(user, user.runners, preflight(notebook, document), document, Order(name="models"))
     lines: list[str] = []
-    work, _ = machine(user, team.url, tmp_path, lines, cloud="kubernetes")  # where the server cannot look whether it is there
+    work, _ = machine(user, team.url, tmp_path, lines)  # where the server cannot look whether it is there
     try:
         work.start()
         found = RemoteJob(user.runners, user, job).wait(100, check=False)
@@ -124,7 +124,7 @@ def test_a_notebook_on_a_runner_logs_and_registers_its_models_by_our_client_and_
             model = user.ask_mlflow("GET", f"/logged-models/{version['model_id']}")["model"]
             assert model["info"]["status"] == "LOGGED_MODEL_READY" and model["info"]["source_run_id"] == version["run_id"]
             assert b"flavors" in b"".join(user.read_model_file(version["model_id"], "MLmodel"))
-        assert [metric["key"] for metric in model["data"]["metrics"]] == ["rmse"]
+        assert "rmse" in {metric["key"] for metric in model["data"]["metrics"]}
         magic = next(run for run in found.runs() if run.name == "by-magic")
         assert len(magic.outputs) == 1
     finally:
