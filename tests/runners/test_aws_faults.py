@@ -68,8 +68,7 @@ def test_every_call_may_go_wrong_in_every_way(stage: Stage, kind: FaultKind) -> 
         if kind not in KILLS + WAITING:
             count.meet(kind, at, times=None)
     count.settle()
-    # On a busy machine another call may be too late before it comes to the one that the fault waits for.
-    assert count.n >= (calls // 2 if kind in WAITING else calls)
+    assert count.n >= calls
     count.tell(f"every call {kind}")
 
 
