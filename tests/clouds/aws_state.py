@@ -83,11 +83,13 @@ def reset() -> None:
     import moto.ec2.models.amis as amis
     from moto import settings
     from moto.backends import get_backend
+    from moto.ec2.models.core import TaggedEC2Resource
 
     settings.ENABLE_AMI_VALIDATION = True
     settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
     amis.AMIS[:] = [dict(image) for image in IMAGES]
     amis.load_resource = _no_images  # type: ignore[assignment]
+    TaggedEC2Resource.get_tags = _own_tags  # type: ignore[method-assign]
     for service in ("ec2", "ssm", "iam", "s3", "sts"):
         for account in list(get_backend(service).values()):  # type: ignore[call-overload]
             for each in list(account.values()):
@@ -98,6 +100,15 @@ def reset() -> None:
 def _no_images(path: str) -> Any:
     """Leave out moto's own images, some thousands of old ones that take seconds to read."""
     raise FileNotFoundError(path)
+
+
+def _own_tags(thing: Any) -> list[dict[str, str]]:
+    """Return a thing's tags at once: moto looks through those of all things, which takes a second where there are a thousand."""
+    from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+    kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(thing.id), "") if thing.id else ""
+    held = thing.ec2_backend.tags.get(thing.id, {}) if thing.id else {}
+    return [{"resource_id": thing.id, "key": key, "value": value, "resource_type": kind} for key, value in list(held.items())]
 
 
 def add_parameters(region: str) -> None:

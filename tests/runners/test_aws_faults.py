@@ -7,6 +7,8 @@ With a thousand foreign things in the account. The first test has every call in 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,8 +33,11 @@ def account() -> Iterator[tuple[AwsWorld, Mapping[str, Thing]]]:
 
 
 @pytest.fixture
-def stage(account: tuple[AwsWorld, Mapping[str, Thing]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    with set_up(*account, tmp_path, monkeypatch) as stage:
+def stage(account: tuple[AwsWorld, Mapping[str, Thing]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """Its ledger is in memory where that can be had: a disk takes half the time of a life."""
+    memory = Path("/dev/shm")
+    place = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place) as folder, set_up(*account, Path(folder), monkeypatch) as stage:
         yield stage
 
 
@@ -63,8 +68,7 @@ def test_every_call_may_go_wrong_in_every_way(stage: Stage, kind: FaultKind) -> 
         if kind not in KILLS + WAITING:
             count.meet(kind, at, times=None)
     count.settle()
-    # On a busy machine another call may be too late before it comes to the one that the fault waits for.
-    assert count.n >= (calls // 2 if kind in WAITING else calls)
+    assert count.n >= calls
     count.tell(f"every call {kind}")
 
 
