@@ -119,6 +119,10 @@ function secondLine(runner: IRunner, trans: TranslationBundle): string {
   if (runner.job) {
     parts.push(runner.job);
   }
+  if (runner.request.cloud === 'local') {
+    parts.push(trans.__('this machine'));
+    return parts.join(' · ');
+  }
   if (offer) {
     const gpu =
       offer.gpu && offer.gpus > 0 ? ` ${offer.gpus}x ${offer.gpu}` : '';

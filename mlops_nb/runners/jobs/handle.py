@@ -38,8 +38,9 @@ class JobFailed(MlopsError):
     """A job that did not come to its end. `job` is its record."""
 
     def __init__(self, job: Job) -> None:
-        reason = job.reason or job.state.value
-        super().__init__(f"The job '{job.name}' is {job.state}: {reason}.", hint=f"What it said: mlops-nb runner attach {job.id[:8]}")
+        reason = f": {job.reason}" if job.reason else ""
+        verb = "has failed" if job.state is JobState.FAILED else f"is {job.state}"
+        super().__init__(f"The job '{job.name}' {verb}{reason}.", hint="Its executed notebook says more." if job.kind == "notebook" else None)
         self.job = job
 
 
