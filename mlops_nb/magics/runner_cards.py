@@ -129,6 +129,8 @@ def reaped_text(reaped: Reaped) -> str:
     lines = [f"■ {one.kind} {one.id} {one.region} {verb}" for one in reaped.destroyed]
     lines += [f"✗ {one.kind} {one.id} {one.region} is still there" for one in reaped.left]
     lines += [f"⚠ {place} could not be looked at: {one_line(why)}" for place, why in sorted(reaped.unseen.items())]
+    closes = "would be closed" if reaped.dry_run else "is closed"
+    lines += [f"■ runner {one_line(one.name)}: its machine is not there any more, its record {closes}" for one in reaped.ended]
     count = len(reaped.destroyed)
     seen = "" if reaped.unseen else " All places were seen."
     done = "Would remove" if reaped.dry_run else "Removed"

@@ -23,7 +23,11 @@ CELLS = (
     "%%runner here-1 --in X --out total\ntotal = sum(X)",
     "X = [1, 2, 3]",
 )
-TRAINING = ("%load_ext mlops_nb\nimport time", "for step in range(30):\n    %track log loss=1/(1+step)\n    time.sleep(.1)", "print('done')")
+TRAINING = (
+    "%load_ext mlops_nb\nimport time",
+    "for step in range(30):\n    %track log loss=1/(1+step)\n    time.sleep(.1)",
+    "print('done')",
+)
 
 
 def _rented(server: LabServer, name: str, state: str, hours: float, **fields: Any) -> None:

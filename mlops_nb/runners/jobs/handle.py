@@ -40,7 +40,9 @@ class JobFailed(MlopsError):
     def __init__(self, job: Job) -> None:
         reason = f": {job.reason}" if job.reason else ""
         verb = "has failed" if job.state is JobState.FAILED else f"is {job.state}"
-        super().__init__(f"The job '{job.name}' {verb}{reason}.", hint="Its executed notebook says more." if job.kind == "notebook" else None)
+        super().__init__(
+            f"The job '{job.name}' {verb}{reason}.", hint="Its executed notebook says more." if job.kind == "notebook" else None
+        )
         self.job = job
 
 
