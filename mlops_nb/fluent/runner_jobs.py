@@ -352,9 +352,8 @@ def _follow(job: RemoteJob, foreground: Foreground | None, told: Told) -> None:
 def _brought_back(job: RemoteJob, tell: Callable[[str], None], *, is_cell: bool) -> RemoteJob:
     if not is_cell:
         try:
-            tell(f"The executed notebook: {job.fetch_notebook()}")
-        except NotFound:
-            pass  # it did not come so far
+            with contextlib.suppress(NotFound):  # it did not come so far
+                tell(f"The executed notebook: {job.fetch_notebook()}")
         except OSError as error:
             tell(f"The executed notebook cannot be written beside the original: {error.strerror}. It is with its run:")
             tell(f"  mlops-nb artifacts download -r {job.run_id} -a {EXECUTED} -d FOLDER")

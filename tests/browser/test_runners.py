@@ -20,8 +20,6 @@ CELLS = (
     "%load_ext mlops_nb\n%runner launch here-1 --on local --idle 10m --max-hours 1 --yes",
     "%runner",
     "%runner run train.ipynb --on here-1",
-    "%%runner here-1 --in X --out total\ntotal = sum(X)",
-    "X = [1, 2, 3]",
 )
 TRAINING = (
     "%load_ext mlops_nb\nimport time",
