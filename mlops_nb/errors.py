@@ -42,7 +42,11 @@ class MlopsError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}" if self.hint else self.message
+        if not self.hint:
+            return self.message
+        # What others have said, as a cloud, may end without a full stop.
+        stop = "" if self.message.endswith((".", "!", "?", "…", ":", ",", ";")) else "."
+        return f"{self.message}{stop} {self.hint}"
 
     def _render_traceback_(self) -> list[str]:
         """Make IPython print one line instead of our traceback."""

@@ -45,15 +45,29 @@ export const RUNNERS_CHANGED =
   'https://mlops-nb.readthedocs.io/events/runners_changed/v1';
 
 const ROOT = 'api/v1/runners';
+/** Bytes of a log that are read, from its end. */
+const LOG_BYTES = 65_536;
+/** Clocks that differ less are taken for the same; ms. */
+const SAME_MS = 1000;
 
 /** The routes of runners. */
 export class RunnerApi {
   constructor(private readonly _http: IRequester) {}
 
+  /** What the server's clock, by which runners end and cost, is ahead of this one; ms. */
+  get ahead(): number {
+    return this._ahead;
+  }
+
   /** Those that are not gone. */
   async alive(): Promise<IRunner[]> {
     type Kept = Omit<IRunner, 'name'> & { request: { name: string } };
-    const answer = await this._http.json<{ runners: Kept[] }>(ROOT);
+    const asked = Date.now();
+    const answer = await this._http.json<{ runners: Kept[]; now: number }>(
+      ROOT
+    );
+    const ahead = answer.now * 1000 - (asked + Date.now()) / 2;
+    this._ahead = Math.abs(ahead) < SAME_MS ? 0 : ahead;
     return answer.runners
       .filter(one => one.state !== 'gone')
       .map(one => ({ ...one, name: one.request.name }));
@@ -77,8 +91,10 @@ export class RunnerApi {
 
   /** The end of what its machine has said. */
   async log(id: string): Promise<string> {
-    const path = `${ROOT}/${encodeURIComponent(id)}/log`;
+    const path = `${ROOT}/${encodeURIComponent(id)}/log?after=-${LOG_BYTES}&max_bytes=${LOG_BYTES}`;
     const answer = await this._http.json<{ text: string }>(path);
     return answer.text;
   }
+
+  private _ahead = 0;
 }

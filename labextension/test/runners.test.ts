@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { costOf, costOfAll, Runners, stopsAt } from '../src/model/runners';
+import {
+  costOf,
+  costOfAll,
+  dollars,
+  Runners,
+  stopsAt
+} from '../src/model/runners';
 import { type IRunner, RunnerApi } from '../src/runnerapi';
 import type { IRequester } from '../src/request';
 
@@ -78,5 +84,44 @@ describe('the runners of the sidebar', () => {
     const runners = new Runners(new RunnerApi(http));
     await runners.load();
     expect(runners.list.map(one => one.name)).toEqual(['gpu-1']);
+  });
+
+  it('are counted by the clock of the server, where that of the browser is off', async () => {
+    const answer = { runners: [], now: Date.now() / 1000 + 7200 };
+    const http = {
+      json: () => Promise.resolve(answer)
+    } as unknown as IRequester;
+    const api = new RunnerApi(http);
+    expect(api.ahead).toBe(0);
+    await api.alive();
+    expect(Math.round(api.ahead / 1000)).toBe(7200);
+    answer.now = Date.now() / 1000;
+    await api.alive();
+    expect(api.ahead).toBe(0);
+  });
+
+  it('show the end of their logs', async () => {
+    const asked: string[] = [];
+    const http = {
+      json: (path: string) => {
+        asked.push(path);
+        return Promise.resolve({ text: 'the end' });
+      }
+    } as unknown as IRequester;
+    expect(await new RunnerApi(http).log('1f')).toBe('the end');
+    expect(asked).toEqual([
+      'api/v1/runners/1f/log?after=-65536&max_bytes=65536'
+    ]);
+  });
+});
+
+describe('a price in a row', () => {
+  it('has cents, tenths of them below a dollar, and says where none is known', () => {
+    expect([0, 0.1234, 12.345, null].map(dollars)).toEqual([
+      '$0.00',
+      '$0.123',
+      '$12.35',
+      '$?'
+    ]);
   });
 });

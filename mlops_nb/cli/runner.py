@@ -87,7 +87,7 @@ def _options(function: Any) -> Any:
     return function
 
 
-@forge_command(runner, "launch", "RUNNER", epilog=CODES)
+@forge_command(runner, "launch", "RUNNER", epilog=CODES, short_help="Launch a runner on a cloud or here.")
 @_options
 def launch(dry_run: bool, json_flag: bool, **given: Any) -> None:
     """Launch a runner: on a cloud with --cloud, else the agent on this machine, in the foreground.
@@ -129,7 +129,7 @@ def show(name: str, json_flag: bool) -> None:
     say({"runner": found, "events": events}, history_text(found, events), as_json=json_flag)
 
 
-@runner.command("logs")
+@runner.command("logs", short_help="Show what a machine has said.")
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
 def logs(name: str, follow: bool) -> None:
@@ -161,8 +161,11 @@ def down(names: Sequence[str], everything: bool) -> None:
 
     if not names and not everything:
         raise InvalidInput("Which runner?", hint="Name one (mlops-nb runner list shows them), or say --all.")
-    for name in [found.name for found in runners.runners()] if everything else names:
+    names = [found.name for found in runners.runners()] if everything else names
+    for name in names:
         click.echo(f"■ {runners.down(name).name} is gone.")
+    if not names:
+        click.echo("Nothing is alive.")
 
 
 @runner.command("extend")
@@ -204,7 +207,7 @@ def reap(
         ctx.exit(1)
 
 
-@runner.command("doctor", epilog="Exit status: 0 all is well, 1 something is not.")
+@runner.command("doctor", epilog="Exit status: 0 all is well, 1 something is not.", short_help="Check clouds, limits and leftovers.")
 @click.option("--cloud", "clouds", multiple=True, metavar="CLOUD", help="Only this; else wherever there are credentials.")
 @click.option("--reap", "reaping", is_flag=True, help="End leftovers, too.")
 @json_option

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -69,19 +71,20 @@ def run(
     lists = {key: list(machine[key]) for key in ("types", "zones")}
     arguments = SimpleNamespace(on=on, **{**machine, **lists})
     request = request_for(arguments, say=_tell, ask=None if yes else _ask)
-    job = runner_jobs.run(
-        work,
-        on=on,
-        request=request,
-        params=given,
-        cells=cells_of(cells),
-        name=name,
-        env=env,
-        experiment=experiment,
-        detach=detach,
-        told=_Progress(),
-        tell=_tell,
-    )
+    with _in_command_words(), _ended_as_by_ctrl_c():
+        job = runner_jobs.run(
+            work,
+            on=on,
+            request=request,
+            params=given,
+            cells=cells_of(cells),
+            name=name,
+            env=env,
+            experiment=experiment,
+            detach=detach,
+            told=_Progress(),
+            tell=_tell,
+        )
     say(job.job, job.status_line() if detach else None, as_json=json_flag)
 
 
@@ -121,6 +124,36 @@ def cancel(job: str, json_flag: bool) -> None:
 
     found = runner_jobs.cancel(job)
     say(found.job, f"■ {found.name} is {'cancelled' if found.state.is_over else 'being ended'}.", as_json=json_flag)
+
+
+@contextlib.contextmanager
+def _in_command_words() -> Iterator[None]:
+    """Say in a terminal's words what an error tells to do next."""
+    from mlops_nb.errors import MlopsError
+
+    try:
+        yield
+    except MlopsError as error:
+        hint = (error.hint or "").replace("%runner launch", "mlops-nb runner launch --for notebooks")
+        error.hint = hint.replace("%runner", "mlops-nb runner") or None
+        raise
+
+
+@contextlib.contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl+C does: a job that runs here is cancelled, and its record says so."""
+    import signal
+
+    def stop(signum: int, _: object) -> None:
+        raise KeyboardInterrupt
+
+    words = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {signum: signal.signal(signum, stop) for signum in words if signal.getsignal(signum) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 class _Progress:

@@ -237,6 +237,8 @@ class Offer(Record, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         price = "price not known" if self.hourly is None else f"${self.hourly:.2f}/h"
+        if self.cloud == "local":
+            return f"this machine {price}"
         words = (self.type, self.cloud, self.zone or self.region, "spot" if self.spot else "", price)
         return " ".join(dict.fromkeys(word for word in words if word))
 

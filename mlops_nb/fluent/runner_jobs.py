@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mlops_nb import config
-from mlops_nb.core.runner_jobs import Job, JobState
+from mlops_nb.core.runner_jobs import EXECUTED, Job, JobState
 from mlops_nb.core.runners import AgentWish, Runner, RunnerRequest
 from mlops_nb.errors import InvalidInput, MlopsError, NotFound
 from mlops_nb.runners.jobs.handle import JobFailed, RemoteJob, find_job
@@ -351,8 +351,12 @@ def _follow(job: RemoteJob, foreground: Foreground | None, told: Told) -> None:
 
 def _brought_back(job: RemoteJob, tell: Callable[[str], None], *, is_cell: bool) -> RemoteJob:
     if not is_cell:
-        with contextlib.suppress(NotFound):  # it did not come so far
-            tell(f"The executed notebook: {job.fetch_notebook()}")
+        try:
+            with contextlib.suppress(NotFound):  # it did not come so far
+                tell(f"The executed notebook: {job.fetch_notebook()}")
+        except OSError as error:
+            tell(f"The executed notebook cannot be written beside the original: {error.strerror}. It is with its run:")
+            tell(f"  mlops-nb artifacts download -r {job.run_id} -a {EXECUTED} -d FOLDER")
     if job.state is not JobState.DONE:
         raise JobFailed(job.job)
     return job

@@ -198,7 +198,7 @@ def _reproduce() -> MagicParser:
     )
     parser.add_argument("run", metavar="RUN", help="the run")
     parser.add_argument("--open", action="store_true", help="put the executed notebook beside this one and link to it")
-    parser.add_argument("--on", metavar="RUNNER", help="elsewhere: with %%runner, which is not there yet")
+    parser.add_argument("--on", metavar="RUNNER", help="not there yet: the cells run on this machine; elsewhere: %%runner run")
     parser.add_argument("--tol", action="append", default=[], metavar="METRIC=NUMBER", help="how far it may be off, relative; repeatable")
     return parser
 

@@ -84,8 +84,8 @@ class ReadingVerbs:
     def _reproduce(self, arguments: Any) -> Any:
         if arguments.on is not None:
             raise InvalidInput(
-                f"%track reproduce: this version has no runners, so not on '{arguments.on}'.",
-                hint="Without --on the cells run here, in a fresh kernel.",
+                f"%track reproduce: a run is reproduced on this machine only, not on '{arguments.on}'.",
+                hint=f"Leave out --on, or execute its notebook there and compare: %runner run NOTEBOOK --on {arguments.on}",
             )
         tolerances = {}
         for word in arguments.tol:

@@ -28,9 +28,9 @@ GLYPHS = {
     RunnerState.GONE: "■",
 }
 _COLOURS = {
-    RunnerState.BUSY: "var(--jp-success-color1, #2e7d32)",
+    RunnerState.BUSY: "var(--jp-success-color0, #1b5e20)",
     RunnerState.LOST: "var(--jp-error-color1, #c62828)",
-    RunnerState.IDLE: "var(--jp-warn-color1, #b26a00)",
+    RunnerState.IDLE: "inherit",
 }
 _QUIET = "var(--jp-ui-font-color2, #616161)"
 _HEADER = ["", "runner", "machine", "work", "cost", "stops in"]
@@ -91,7 +91,7 @@ def plan_text(plan: Plan) -> str:
             [
                 f"{number}.",
                 _type(offer),
-                f"{offer.cloud} {offer.zone or offer.region}",
+                _where(offer),
                 "spot" if offer.spot else "",
                 _dollars(offer.hourly),
                 f"{_span(most)}, {_dollars(None if offer.hourly is None else offer.hourly * most / 3600)}",
@@ -111,7 +111,7 @@ def estimate_text(estimate: Estimate, hours: float = 1.0) -> str:
     rows = [
         [
             _type(offer),
-            f"{offer.cloud} {offer.zone or offer.region}",
+            _where(offer),
             "spot" if offer.spot else "",
             f"{offer.cpus:g}" if offer.cpus else "",
             f"{offer.memory_gb:g} GB" if offer.memory_gb else "",
@@ -129,6 +129,8 @@ def reaped_text(reaped: Reaped) -> str:
     lines = [f"■ {one.kind} {one.id} {one.region} {verb}" for one in reaped.destroyed]
     lines += [f"✗ {one.kind} {one.id} {one.region} is still there" for one in reaped.left]
     lines += [f"⚠ {place} could not be looked at: {one_line(why)}" for place, why in sorted(reaped.unseen.items())]
+    closes = "would be closed" if reaped.dry_run else "is closed"
+    lines += [f"■ runner {one_line(one.name)}: its machine is not there any more, its record {closes}" for one in reaped.ended]
     count = len(reaped.destroyed)
     seen = "" if reaped.unseen else " All places were seen."
     done = "Would remove" if reaped.dry_run else "Removed"
@@ -149,8 +151,8 @@ def findings_text(findings: Sequence[Finding]) -> str:
 def _row(runner: Runner) -> list[str]:
     now = time.time()
     offer = runner.offer
-    words = () if offer is None else (_type(offer), offer.cloud, offer.zone or offer.region, "spot" * offer.spot)
-    machine = " ".join(dict.fromkeys(filter(None, words)))
+    words = () if offer is None else (_type(offer), _where(offer), "spot" * offer.spot)
+    machine = " ".join(filter(None, words))
     work = runner.job or ("" if runner.jobs == 0 else f"{runner.jobs} done")
     if runner.interrupted is not None and not runner.state.is_over:
         work = f"{work} (taken back by {runner.cloud})".strip()
@@ -161,7 +163,13 @@ def _row(runner: Runner) -> list[str]:
 
 def _type(offer: Offer) -> str:
     gpu = f" ({offer.gpus}x {offer.gpu})" if offer.gpus and offer.gpu else ""
-    return f"{offer.type}{gpu}"
+    return f"{'this machine' if offer.cloud == 'local' else offer.type}{gpu}"
+
+
+def _where(offer: Offer) -> str:
+    """Return the cloud and the place in it; nothing of what the type says already."""
+    place = offer.zone or offer.region
+    return "" if offer.cloud == "local" else " ".join(word for word in dict.fromkeys((offer.cloud, place)) if word and word != offer.type)
 
 
 def _cost(runner: Runner, now: float) -> str:

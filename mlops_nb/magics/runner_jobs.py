@@ -155,10 +155,9 @@ class RunnerJobs:
         line = _Line(self.shell)
         request = self._request(arguments)
         on = unquoted(arguments.on) if arguments.on else None
-        try:
-            return runner_jobs.run(work, on=on, request=request, env=arguments.env, told=line.told, tell=self.say, **options)
-        finally:
-            line.over()
+        job = runner_jobs.run(work, on=on, request=request, env=arguments.env, told=line.told, tell=self.say, **options)
+        line.over()
+        return job
 
     def _request(self, arguments: Any) -> RunnerRequest | None:
         """Return what to launch for it, if a new machine is wanted; its price is said, and asked for."""
@@ -186,10 +185,8 @@ class RunnerJobs:
     def _attach(self, arguments: Any) -> RemoteJob:
         job = runner_jobs.job(unquoted(arguments.name))
         line = _Line(self.shell)
-        try:
-            job.wait(told=line.told)
-        finally:
-            line.over()
+        job.wait(told=line.told)
+        line.over()
         if job.job.kind == "notebook":
             self.say(f"The executed notebook: {job.fetch_notebook()}")
         return job
@@ -295,7 +292,9 @@ class _Line:
         self._said = text
 
     def over(self) -> None:
-        """Leave the last line where it is."""
+        """Take the line away: the job that the cell returns says the same."""
+        if self._handle is not None:
+            self._handle.update({"text/plain": "", "text/html": ""}, raw=True)
         self._handle = None
 
 

@@ -102,8 +102,8 @@ class ServeMagics(Magics):
     def _start(self, arguments: Any) -> Endpoint:
         if arguments.on is not None:
             raise NotSupported(
-                f"--on {arguments.on}: models cannot be served on runners yet; this comes with runners.",
-                hint="Leave out --on: the model is served from this Jupyter server. For elsewhere: %serve package NAME --docker DIR",
+                f"--on {arguments.on}: models are served from this Jupyter server only, not on runners.",
+                hint="Leave out --on, or take the endpoint elsewhere: %serve package NAME --docker DIR",
             )
         model, is_variable = self._model(arguments.model)
         example = None if arguments.example is None else self._evaluate(arguments.example, "--example")

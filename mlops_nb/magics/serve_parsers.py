@@ -69,7 +69,7 @@ def _start() -> MagicParser:
         metavar="ROUTE",
         help="the protocol that code and form show: json (MLflow's), v2 (KServe's), openai (chat models)",
     )
-    parser.add_argument("--on", metavar="RUNNER", help="a runner, once there are runners; until then this machine alone")
+    parser.add_argument("--on", metavar="RUNNER", help="not there yet: models are served on this machine alone")
     parser.add_argument("--no-register", action="store_true", help="do not make the variable a version of a registered model")
     parser.add_argument("--no-parity", action="store_true", help="do not compare with the variable")
     parser.add_argument("--allow-unsafe", action="store_true", help="load it although it could run code on loading")

@@ -133,9 +133,16 @@ def estimate_offers(wishes: Sequence[MachineWish], clouds: Sequence[CloudName]) 
     for name in clouds:
         try:
             cloud = open_cloud(name)
-            offers += [offer for wish in wishes for offer in cloud.offers(wish)]
-        except WishRefused as error:
-            unseen[name] = str(error)
+            found: list[Offer] = []
+            refusals: list[str] = []
+            for wish in wishes:
+                try:
+                    found += cloud.offers(wish)
+                except WishRefused as error:
+                    refusals.append(str(error))
+            offers += found
+            if refusals and not found:  # who has no spot machines may have others
+                unseen[name] = refusals[0]
         except MlopsError as error:
             unseen[name] = f"{error.message.rstrip('.')}. Its prices are from our table of {PRICES_OF}, and say nothing about capacity."
             offers += [offer for wish in wishes for offer in listed_offers(name, wish)]

@@ -213,3 +213,18 @@ def test_a_variable_is_served_watched_and_packaged_where_a_jupyter_server_runs(
     assert "('mean radius', 'drift')" in cells["report"] and "('mean smoothness', 'ok')" in cells["report"]
     assert (project / "tumours-model" / "MLmodel").is_file()
     assert server.request("GET", "/api/v1/endpoints").json() == {"endpoints": []}
+
+
+def test_a_notebook_and_a_cell_are_executed_by_runners_on_this_machine(project: Path, python: RunPython) -> None:
+    pytest.importorskip("cloudpickle", reason="Values travel pickled.")
+    python("-m", "papermill", "runners.ipynb", "out.ipynb")
+    cells = {cell.id: str(cell.get("outputs")) for cell in nbformat.read(project / "out.ipynb", as_version=4).cells}
+    assert "No runners." in cells["load"]
+    assert "gpu-1 would be" in cells["dry"] and "this machine" in cells["dry"] and "2 h 00 min, $0.00" in cells["dry"]
+    assert "✓ code" in cells["preflight-dry"] and "small.ipynb" not in cells["preflight-dry"]
+    assert "small · done" in cells["run"] and "The executed notebook: small-" in cells["run"]
+    (back,) = project.glob("small-*.ipynb")
+    assert "depth 4: 0.9" in back.read_text(encoding="utf-8")
+    assert "100 numbers" in cells["cell-there"] and "328350" in cells["total"]
+    assert "small" in cells["jobs"] and "done" in cells["jobs"] and "cell" in cells["jobs"]
+    assert {run.params.get("depth") for run in runs_of(project).values()} & {"4"}

@@ -57,7 +57,7 @@ def part(out: str, name: str) -> str:
 def test_options_that_cannot_be_had_are_refused_and_leave_nothing_behind(out: str) -> None:
     if not devices.visible_gpus():
         assert "ERROR NotSupported No GPU is visible" in part(out, "gpu")
-    assert "comes with runners" in part(out, "on")
+    assert "not on runners" in part(out, "on") and "%serve package NAME --docker DIR" in part(out, "on")
     assert "is no chat model" in part(out, "openai") and "It has been ended." in part(out, "openai")
     assert "No endpoints here" in part(out, "ls")
     assert "'no/name' can be no endpoint's name" in part(out, "clash")

@@ -381,7 +381,7 @@ def test_completion_never_waits_for_a_store_that_does_not_answer(project: Path, 
     [
         ("%track share @last --live", "links that follow a run are not in this version"),
         ("%track share @last --ttl 7d", "links that follow a run are not in this version"),
-        ("%track reproduce @last --on gpu", "has no runners, so not on 'gpu'"),
+        ("%track reproduce @last --on gpu", "%runner run NOTEBOOK --on gpu"),
         ("%track strt", "Did you mean `%track start`?   (%track? for help)"),
     ],
 )

@@ -44,3 +44,9 @@ export function costOfAll(
     return sum === null || cost === null ? null : sum + cost;
   }, 0);
 }
+
+/** Dollars as a ticker shows them: cents, or less where there is less. */
+export function dollars(value: number | null): string {
+  const digits = value !== null && value > 0 && value < 1 ? 3 : 2;
+  return value === null ? '$?' : `$${value.toFixed(digits)}`;
+}

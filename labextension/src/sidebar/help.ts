@@ -8,7 +8,10 @@ export async function showKeys(trans: TranslationBundle): Promise<void> {
     ['Alt+Shift+E', trans.__('come to this panel')],
     ['↑ ↓  k j', trans.__('move')],
     ['← →', trans.__('fold, unfold')],
-    ['Enter', trans.__('open the run, try the endpoint')],
+    [
+      'Enter',
+      trans.__('open the run, try the endpoint, read the runner’s logs')
+    ],
     [trans.__('Space'), trans.__('select')],
     ['c', trans.__('compare')],
     ['d', trans.__('compare cell by cell')],

@@ -11,12 +11,12 @@ import { formatCount, mainMetric } from '../format';
 import { gradeText, gradeTitle } from '../grade';
 import type { IRegisteredModel } from '../api';
 import { isLive } from '../model';
-import { costOfAll } from '../model/runners';
+import { costOfAll, dollars } from '../model/runners';
 import type { ISidebarContext } from './context';
 import type { IGroupItem, IRunItem, Item } from './items';
 import { EndpointRow } from './endpointrow';
 import { RunRow } from './row';
-import { dollars, RunnerRow } from './runnerrow';
+import { RunnerRow } from './runnerrow';
 
 const MINUTE = 60_000;
 
@@ -31,7 +31,9 @@ export function ItemContent(props: {
   const trans = useTrans();
   switch (item.kind) {
     case 'group':
-      return <GroupRow item={item} now={props.now} />;
+      return (
+        <GroupRow item={item} now={props.now + context.runners.api.ahead} />
+      );
     case 'run':
       return <RunItem {...props} item={item} />;
     case 'endpoint':
@@ -48,7 +50,7 @@ export function ItemContent(props: {
       return (
         <RunnerRow
           runner={item.runner}
-          now={props.now}
+          now={props.now + context.runners.api.ahead}
           stop={runner => {
             context.execute(CommandIds.stopRunner, { runner });
           }}

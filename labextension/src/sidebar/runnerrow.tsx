@@ -2,7 +2,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Button, stopIcon } from '@jupyterlab/ui-components';
 import React from 'react';
 import { useTrans } from '../components/trans';
-import { costOf, stopsAt } from '../model/runners';
+import { costOf, dollars, stopsAt } from '../model/runners';
 import type { IRunner } from '../runnerapi';
 import { leftText } from './endpointrow';
 
@@ -73,11 +73,6 @@ export function RunnerRow(props: {
   );
 }
 
-/** Dollars as a ticker shows them: cents, or less where there is less. */
-export function dollars(value: number | null): string {
-  return value === null ? '$?' : `$${value.toFixed(value < 1 ? 3 : 2)}`;
-}
-
 const GLYPHS: Record<IRunner['state'], string> = {
   requested: '◌',
   creating: '◌',
@@ -90,7 +85,11 @@ const GLYPHS: Record<IRunner['state'], string> = {
   gone: '■'
 };
 
-function stateWord(runner: IRunner, trans: TranslationBundle): string {
+/** The state of a runner in words. */
+export function stateWord(
+  runner: Pick<IRunner, 'state'>,
+  trans: TranslationBundle
+): string {
   const words: Partial<Record<string, string>> = {
     requested: trans.__('starting'),
     creating: trans.__('starting'),
@@ -108,9 +107,21 @@ function stateWord(runner: IRunner, trans: TranslationBundle): string {
 
 function secondLine(runner: IRunner, trans: TranslationBundle): string {
   const { offer } = runner;
-  const parts = [runner.job || stateWord(runner, trans)];
+  const word = stateWord(runner, trans);
+  // What asks for attention comes first: the end of the line may be cut off.
+  const parts =
+    ['lost', 'draining', 'destroying'].includes(runner.state) || !runner.job
+      ? [word]
+      : [];
   if (runner.interrupted !== null) {
     parts.push(trans.__('taken back'));
+  }
+  if (runner.job) {
+    parts.push(runner.job);
+  }
+  if (runner.request.cloud === 'local') {
+    parts.push(trans.__('this machine'));
+    return parts.join(' · ');
   }
   if (offer) {
     const gpu =
@@ -131,6 +142,9 @@ function costText(runner: IRunner, now: number): string {
 
 function costTitle(runner: IRunner, trans: TranslationBundle): string {
   const hourly = runner.offer?.hourly ?? null;
+  if (hourly === 0) {
+    return trans.__('This machine is not rented: it costs nothing');
+  }
   return hourly === null
     ? trans.__('The price of this machine is not known')
     : trans.__('%1 an hour by the list price', `$${hourly.toFixed(2)}`);

@@ -8,7 +8,9 @@ import { statusWord } from '../components/status';
 import { experimentsIcon } from '../icons';
 import type { IRunChange, RunRecords } from '../model';
 import { isLive } from '../model';
+import type { IRunner } from '../runnerapi';
 import type { ISidebarContext } from './context';
+import { stateWord } from './runnerrow';
 import { SidebarView } from './view';
 
 /** A run that started longer ago than this is old news. */
@@ -40,7 +42,7 @@ export class Sidebar extends ReactWidget {
     model.selection.changed.connect(this._touch, this);
     choices.changed.connect(this._touch, this);
     _context.endpoints.changed.connect(this._touch, this);
-    _context.runners.changed.connect(this._touch, this);
+    _context.runners.changed.connect(this._onRunnersChanged, this);
   }
 
   /** Put the keyboard into the rows; until there are any, into the panel. */
@@ -65,7 +67,7 @@ export class Sidebar extends ReactWidget {
       model.selection.changed.disconnect(this._touch, this);
       choices.changed.disconnect(this._touch, this);
       this._context.endpoints.changed.disconnect(this._touch, this);
-      this._context.runners.changed.disconnect(this._touch, this);
+      this._context.runners.changed.disconnect(this._onRunnersChanged, this);
       super.dispose();
     }
   }
@@ -180,7 +182,39 @@ export class Sidebar extends ReactWidget {
     }
   }
 
+  private _onRunnersChanged(): void {
+    const { runners, state } = this._context;
+    const trans = this._trans;
+    const seen = new Map(runners.list.map(one => [one.id, one]));
+    const before = this._runners;
+    this._runners = seen;
+    const news: string[] = [];
+    const now = Date.now() + runners.api.ahead;
+    for (const one of seen.values()) {
+      const word = stateWord(one, trans);
+      const old = before.get(one.id);
+      if (
+        old
+          ? stateWord(old, trans) !== word
+          : now - one.created * 1000 < NEWS_MS
+      ) {
+        news.push(trans.__('Runner %1: %2', one.name, word));
+      }
+    }
+    for (const [id, one] of before) {
+      if (!seen.has(id)) {
+        news.push(trans.__('Runner %1 is gone', one.name));
+      }
+    }
+    if (news.length > 0) {
+      state.announce(news.join('. '));
+    }
+    this._touch();
+  }
+
   private _viewer: Viewer | null = null;
+  /** As they were told last, by id. */
+  private _runners: ReadonlyMap<string, IRunner> = new Map();
   private _modelsReadAt = 0;
 }
 

@@ -38,9 +38,11 @@ class JobFailed(MlopsError):
     """A job that did not come to its end. `job` is its record."""
 
     def __init__(self, job: Job) -> None:
-        reason = one_line(job.reason or job.state.value)
+        reason = f": {one_line(job.reason).rstrip('.')}" if job.reason else ""
+        verb = "has failed" if job.state is JobState.FAILED else f"is {job.state}"
         super().__init__(
-            f"The job '{one_line(job.name)}' is {job.state}: {reason}.", hint=f"What it said: mlops-nb runner attach {job.id[:8]}"
+            f"The job '{one_line(job.name)}' {verb}{reason}.",
+            hint="Its executed notebook says more." if job.kind == "notebook" else None,
         )
         self.job = job
 
