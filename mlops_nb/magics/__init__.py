@@ -42,7 +42,7 @@ class Extension:
         self.serve.say = self.magics.say
         self.serve_completer = ServeCompleter(self.session, self.completer.known)
         self.runner = self.magics.runner
-        self.runner.say = self.runner.jobs.say = self.magics.say
+        self.runner.say = self.magics.say
         self.runner_completer = RunnerCompleter()
         self._matchers = (self.completer.matcher, self.serve_completer.matcher, self.runner_completer.matcher)
         self._taken: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
@@ -16,9 +16,12 @@ from mlops_nb.fluent import runners
 from mlops_nb.fluent.runner_handle import RunnerHandle
 from mlops_nb.magics import runner_cards as cards
 from mlops_nb.magics.arguments import split_words, unquoted
-from mlops_nb.magics.runner_jobs import JOB_VERBS, RunnerJobs
+from mlops_nb.magics.runner_job_parsers import JOB_VERBS
 from mlops_nb.magics.runner_parsers import VERBS, parser_of
 from mlops_nb.runners.requests import labels_of, request_of
+
+if TYPE_CHECKING:
+    from mlops_nb.magics.runner_jobs import RunnerJobs
 
 
 @magics_class
@@ -29,7 +32,17 @@ class RunnerMagics(Magics):
         super().__init__(shell)
         self.shell: Any = shell
         self.say: Callable[[str], None] = print
-        self.jobs = RunnerJobs(shell)
+        self._jobs: RunnerJobs | None = None
+
+    @property
+    def jobs(self) -> RunnerJobs:
+        """What executes notebooks and cells; it is loaded when it is used."""
+        if self._jobs is None:
+            from mlops_nb.magics.runner_jobs import RunnerJobs
+
+            self._jobs = RunnerJobs(self.shell)
+            self._jobs.say = self.say
+        return self._jobs
 
     @no_var_expand
     @line_cell_magic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlops_nb.magics import runner_jobs, runner_parsers
+from mlops_nb.magics import runner_job_parsers, runner_parsers
 from mlops_nb.magics.arguments import MagicParser
 from mlops_nb.magics.verb_completion import VerbCompleter
 
@@ -17,7 +17,7 @@ class RunnerCompleter(VerbCompleter):
     """Completes a line of `%runner`."""
 
     def __init__(self) -> None:
-        super().__init__("runner", (*runner_parsers.VERBS, *runner_jobs.JOB_VERBS), _parser_of)
+        super().__init__("runner", (*runner_parsers.VERBS, *runner_job_parsers.JOB_VERBS), _parser_of)
 
     def values(self, kind: str) -> Iterator[str]:
         """Return what stands for a metavar."""
@@ -44,4 +44,4 @@ class RunnerCompleter(VerbCompleter):
 
 
 def _parser_of(verb: str) -> MagicParser:
-    return runner_jobs.parser_of(verb) if verb in runner_jobs.JOB_VERBS else runner_parsers.parser_of(verb)
+    return runner_job_parsers.parser_of(verb) if verb in runner_job_parsers.JOB_VERBS else runner_parsers.parser_of(verb)
