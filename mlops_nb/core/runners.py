@@ -120,9 +120,9 @@ class Guards(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not SHORTEST_IDLE <= self.idle <= LONGEST_HOURS * 3600:
-            raise InvalidInput(f"An idle limit of {self.idle:g} s cannot be.", hint="Give from 10 seconds to 35 days: --idle-timeout 10m")
+            raise InvalidInput(f"An idle limit of {self.idle:g} s cannot be.", hint="Give from 10 seconds to 35 days, such as 10m.")
         if not 0 < self.max_hours <= LONGEST_HOURS:
-            raise InvalidInput(f"A limit of {self.max_hours:g} hours cannot be.", hint="Give more than 0, at most 840 hours: --max-hours 4")
+            raise InvalidInput(f"A limit of {self.max_hours:g} hours cannot be.", hint="Give more than 0, at most 840 hours.")
         if self.max_cost is not None and not 0 < self.max_cost < float("inf"):
             raise InvalidInput(f"A limit of {self.max_cost:g} dollars cannot be.", hint="Give more than 0: --max-cost 5")
 

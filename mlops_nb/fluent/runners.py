@@ -77,12 +77,15 @@ def launch(
     from mlops_nb.runners.opening import open_registrar
     from mlops_nb.runners.preparing import MachinePreparation
 
-    found = runners.plan(request)
-    tell(f"{request.name}: {found.offer}")
-    asked = runners.request(found, user=getpass.getuser(), host=socket.gethostname())
     preparation = MachinePreparation(
         runners.ledger, lambda url: open_registrar(url, runners.ledger, token=token), server=_server_url(), mailbox=mailbox
     )
+    remark = preparation.check(request)
+    found = runners.plan(request)
+    tell(f"{request.name}: {found.offer}")
+    if remark:
+        tell(f"{request.name}: {remark}")
+    asked = runners.request(found, user=getpass.getuser(), host=socket.gethostname())
     return runners.launch(asked, found, preparation, wait=wait, ssh_public_key=ssh_public_key)
 
 
@@ -157,7 +160,13 @@ def reap(
         names: Runners of these names or ids go whether they are past their time or not, also where the ledger does not know them.
         dry_run: Only say what would go.
     """
-    return _runners(_quiet).reap(_clouds(clouds), regions=regions, repositories=repositories, names=names, dry_run=dry_run)
+    found = _runners(_quiet)
+    done = found.reap(_clouds(clouds), regions=regions, repositories=repositories, names=names, dry_run=dry_run)
+    if not dry_run:
+        from mlops_nb.runners.jobs.changing import release_lost
+
+        release_lost(found.ledger)
+    return done
 
 
 def doctor(*, clouds: Sequence[str] = (), repositories: Sequence[str] = ()) -> Sequence[Finding]:

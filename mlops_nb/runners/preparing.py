@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from mlops_nb.clouds.base import Note
-from mlops_nb.core.runners import Runner
+from mlops_nb.core.runners import CloudName, Runner, RunnerRequest
 from mlops_nb.errors import InvalidInput, MissingDependencyError, NotSupported
 from mlops_nb.runners.startup.generating import Access, Installation, startup_script
 from mlops_nb.store.runners import RunnerLedger
@@ -66,10 +66,35 @@ class MachinePreparation:
         self._access = Access()
         self._letter: tuple[Any, str] | None = None
 
+    def check(self, request: RunnerRequest) -> str:
+        """Check that the secret of a runner has a way to its machine; return what people should know of it, or "".
+
+        Raises:
+            NotSupported: If it has none.
+        """
+        kind, cloud = request.agent.kind, request.cloud
+        if self._server_for(cloud, ""):
+            return ""
+        if kind == "notebook":
+            seen = f"{self._server} cannot be reached from there" if self._server else "there is none"
+            raise NotSupported(
+                f"A machine for notebooks on {cloud} records to your server, and {seen}.",
+                hint=f"Use a tracking server with an https address: set {ENV_SERVER} (mlops-nb server), or open the project in JupyterLab "
+                "for runners on this machine and by ssh.",
+            )
+        if kind != "github" and cloud != "kubernetes" and not self._mailbox:
+            raise NotSupported(
+                f"The token of a {kind} runner is good for more than one job, so it does not go into the start-up script.",
+                hint=f"Give the machine a way to fetch it: a server ({ENV_SERVER}), or --mailbox s3://BUCKET/FOLDER",
+            )
+        if kind == "github" and not request.agent.single:
+            return f"It serves one job: for a registration for the next one its machine has no server to ask ({ENV_SERVER})."
+        return ""
+
     def enrol(self, runner: Runner, note: Note) -> Mapping[str, str]:
         """Register the agent, and leave its secret where the machine fetches it."""
-        server = self._server_for(runner)
-        self._check_way(runner, server)
+        self.check(runner.request)
+        server = self._server_for(runner.cloud, runner.id)
         agent = runner.request.agent
         secret = b"" if agent.kind == "notebook" else self._enroller(agent.repository).enrol(runner, note)
         if server:
@@ -98,37 +123,19 @@ class MachinePreparation:
             if files.exists(path):
                 files.rm(path)
 
-    def _server_for(self, runner: Runner) -> str:
-        """Return the server's address as the machine of this runner reaches it, or ""."""
+    def _server_for(self, cloud: CloudName, token: str) -> str:
+        """Return the server's address as a machine reaches it, or ""."""
         named = self._environment.get(ENV_SERVER, "").rstrip("/")
         if named:
             return named
-        if runner.cloud == "local":
+        if cloud == "local":
             return self._server
-        if runner.cloud == "ssh" and self._server:
+        if cloud == "ssh" and self._server:
             from mlops_nb.clouds.ssh import reachable
 
-            return reachable(self._server, runner.id)
+            return reachable(self._server, token)
         address = urlsplit(self._server)
         return self._server if address.scheme == "https" and address.hostname not in _LOOPBACK else ""
-
-    def _check_way(self, runner: Runner, server: str) -> None:
-        """Check that the secret has a way to the machine, before anything is registered."""
-        kind = runner.request.agent.kind
-        if server or (runner.cloud == "kubernetes" and kind != "notebook") or (self._mailbox and kind != "notebook"):
-            return
-        if kind == "notebook":
-            seen = f"{self._server} cannot be reached from there" if self._server else "there is none"
-            raise NotSupported(
-                f"A machine for notebooks on {runner.cloud} records to your server, and {seen}.",
-                hint=f"Use a tracking server with an https address: set {ENV_SERVER} (mlops-nb server), or open the project in JupyterLab "
-                "for runners on this machine and by ssh.",
-            )
-        if kind != "github":
-            raise NotSupported(
-                f"The token of a {kind} runner is good for more than one job, so it does not go into the start-up script.",
-                hint=f"Give the machine a way to fetch it: a server ({ENV_SERVER}), or --mailbox s3://BUCKET/FOLDER",
-            )
 
     def _posted(self, runner: Runner, secret: bytes) -> str:
         """Put the secret into the mailbox and return the address that it can be read at, for half an hour."""

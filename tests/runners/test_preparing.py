@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from msgspec.structs import replace
 
 from mlops_nb.clouds.base import Note
 from mlops_nb.clouds.ssh import reachable
@@ -128,6 +129,14 @@ def test_what_is_good_for_longer_needs_a_way_and_nothing_is_registered_before(le
     with pytest.raises(NotSupported, match="MLOPS_NB_SERVER_URL"):
         preparation.enrol(runner_in(ledger, "aws", agent), lambda resource: None)
     assert enroller.enrolled == []
+
+
+def test_a_runner_that_can_serve_one_job_only_is_said_to(ledger: RunnerLedger) -> None:
+    preparation = MachinePreparation(ledger, lambda url: Enroller(), environment=PACKAGE)
+    request = runner_in(ledger, "aws", GITHUB).request
+    assert "serves one job" in preparation.check(request)
+    assert preparation.check(replace(request, agent=replace(GITHUB, single=True))) == ""
+    assert MachinePreparation(ledger, lambda url: Enroller(), server=SERVER, environment=PACKAGE).check(request) == ""
 
 
 def test_a_server_on_this_machine_serves_runners_on_this_machine(ledger: RunnerLedger) -> None:
