@@ -77,12 +77,26 @@ def test_what_the_agents_of_runners_may_do_is_on_this_list_and_has_the_ids_that_
     machine = ("heartbeat", "appendLog", "claimJob", "registration", "unregister", "interrupted")
     assert scopes[AgentScope.RUNNER] == {f"machines.{name}" for name in machine}
     assert scopes[AgentScope.JOB] == {"runnerJobs.get", "runnerJobs.save"}
-    assert scopes[AgentScope.ANY] == {"machines.agent", "status"}
+    assert scopes[AgentScope.ANY] == {"machines.agent", "status", "mlflow.serverInfo", "mlflow.version"}
     assert scopes[AgentScope.EXECUTION] == {"runs.search"}
     assert scopes[AgentScope.RUNS] == {"runs.heartbeat"}
     runs = ("get", "update", "logBatch", "logInputs", "logOutputs", "ingest", "series", "metricHistory", "cells")
     files = ("list", "read", "write", "delete")
-    assert scopes[AgentScope.RUN] == {*(f"runs.{name}" for name in runs), *(f"artifacts.{name}" for name in files)}
+    mlflows = ("get", "logBatch", "logInputs", "logMetric", "logModel", "logOutputs", "logParameter", "setTag", "update")
+    assert scopes[AgentScope.RUN] == {
+        *(f"runs.{name}" for name in runs),
+        *(f"artifacts.{name}" for name in files),
+        *(f"mlflow.runs.{name}" for name in mlflows),
+        *("mlflow.artifacts.get", "mlflow.artifacts.list", "mlflow.metrics.getHistory"),
+    }
+    models = ("finalize", "get", "listArtifacts", "logParams", "readArtifact", "setTags")
+    assert scopes[AgentScope.MODEL] == {*(f"mlflow.loggedModels.{name}" for name in models), "models.writeArtifact"}
+    moved = ("abortUpload", "beginUpload", "completeUpload", "download", "presigned", "proxyList", "signDownload", "signUpload", "upload")
+    assert scopes[AgentScope.FILE] == {f"mlflow.artifacts.{name}" for name in moved}
+    assert scopes[AgentScope.NEW_RUN] == {"mlflow.runs.create"} and scopes[AgentScope.NEW_MODEL] == {"mlflow.loggedModels.create"}
+    assert scopes[AgentScope.NEW_NAME] == {"mlflow.registeredModels.create"}
+    assert scopes[AgentScope.NEW_VERSION] == {"mlflow.modelVersions.create"}
+    assert scopes[AgentScope.VERSION] == {"mlflow.modelVersions.get", "mlflow.modelVersions.getDownloadUri"}
 
 
 def test_every_part_of_a_path_is_a_field_of_the_request() -> None:

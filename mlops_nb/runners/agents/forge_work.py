@@ -221,8 +221,10 @@ class ForgeWork(ABC):
         session = Session(registration, folder, self.open(registration, folder))
         with self._lock:
             self._session, self._ready = session, True
-        if self._stopping:
+        if self._stopping or self._interrupted:
             session.process.end(1.0)
+        elif self._draining:  # it was told to stop in the moment before: nobody has told this session
+            self._run(self._let_go, "agent-drain")
         session.process.wait()
         seen = self.look(session)
         self._last_job = seen.job or self._last_job

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-now: dict[str, Any] = {"job": None, "total": 0, "stopping": False, "process": None}
+now: dict[str, Any] = {"job": None, "total": 0, "stopping": False, "cut": False, "process": None}
 
 
 class Metrics(BaseHTTPRequestHandler):
@@ -60,7 +60,7 @@ def main() -> int:
         now["stopping"] = True
 
     def on_terminate(number: int, frame: FrameType | None) -> None:
-        now["stopping"] = True
+        now["stopping"] = now["cut"] = True
         if now["process"] is not None:
             os.killpg(now["process"].pid, signal.SIGKILL)
 
@@ -84,6 +84,8 @@ def main() -> int:
         environment = {**os.environ, **job["variables"], "CI_JOB_ID": str(job["id"]), "GITLAB_CI": "true"}
         script = "set -e\n" + "\n".join(job["script"])
         now["process"] = subprocess.Popen(["/bin/bash", "-c", script], cwd=builds, env=environment, start_new_session=True)
+        if now["cut"]:  # it was told while the job was being begun
+            os.killpg(now["process"].pid, signal.SIGKILL)
         code = now["process"].wait()
         ask("PUT", f"{api}/jobs/{job['id']}", {"token": token, "state": "success" if code == 0 else "failed"})
         now.update(job=None, process=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,30 @@ def test_an_agent_that_is_to_take_no_more_ends_its_job_first(kind: str, bench: M
     status = wait_for(work, lambda status: status.finished)
     assert Path(f"{gate}.done").exists() and not status.failed
     assert status.jobs == 1 or kind == "bitbucket"  # which may take one in the moment between
+
+
+@pytest.mark.parametrize("how", ["drain", "interrupt"])
+def test_an_agent_that_is_told_to_end_between_two_registrations_ends(how: str, bench: MakeBench) -> None:
+    """The word comes when the next registration is there already, and its agent is not yet."""
+    here = bench("github")
+    work = here.work()
+    keeper = work.keeper
+    assert keeper is not None
+    register = keeper.registration
+
+    def told_meanwhile() -> bytes:
+        found = register()
+        work.drain() if how == "drain" else work.interrupt("spot interruption", 5.0)
+        until(lambda: not any(one.name in ("agent-drain", "agent-interrupt") for one in threading.enumerate()))
+        return found
+
+    keeper.registration = told_meanwhile  # type: ignore[method-assign]
+    here.job("true")
+    status = wait_for(work, lambda status: status.finished)
+    assert not status.failed and status.jobs == 1
+    until(lambda: work._session is None)
+    work.stop(5.0)
+    assert here.world.registered() == {} and not left_of(here)
 
 
 @pytest.mark.parametrize("kind", KINDS)
