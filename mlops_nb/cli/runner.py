@@ -67,9 +67,11 @@ def _options(function: Any) -> Any:
         click.option("--cloud-startup-script", default="", metavar="BASE64", help="Runs before the agent."),
         click.option("--cloud-ssh-private", default="", metavar="PEM", help="Opens SSH for this key; closed by default."),
         click.option("--cloud-aws-security-group", default="", metavar="ID", help="Instead of one without inbound rules."),
-        click.option("--cloud-aws-subnet", "--cloud-aws-subnet-id", "subnet", default="", metavar="ID"),
-        click.option("--cloud-kubernetes-node-selector", **many, metavar="KEY=VALUE"),
-        click.option("--cloud-kubernetes-namespace", default="", metavar="NAME"),
+        click.option(
+            "--cloud-aws-subnet", "--cloud-aws-subnet-id", "subnet", default="", metavar="ID", help="Instead of the default network's."
+        ),
+        click.option("--cloud-kubernetes-node-selector", **many, metavar="KEY=VALUE", help="Labels of the node."),
+        click.option("--cloud-kubernetes-namespace", default="", metavar="NAME", help="Instead of the configuration's."),
         click.option("--cloud-image", default="", metavar="IMAGE", help="The cloud's own name; else a current Ubuntu, or our container."),
         click.option("--mailbox", metavar="URL", help="s3://BUCKET/PREFIX where the machine fetches its secret, without a server."),
         click.option("--for", "work", type=click.Choice(["ci", "notebooks"]), default="ci", show_default=True, help="What it works on."),
@@ -229,9 +231,9 @@ def doctor(ctx: click.Context, clouds: Sequence[str], reaping: bool, json_flag: 
 @click.option("--on", "clouds", multiple=True, metavar="CLOUD", help="Only there; else aws, gcp and azure.")
 @click.option("--type", "--types", "types", multiple=True, metavar="A,B", help="s, m, l, xl or native.")
 @click.option("--gpu", default="", metavar="GPU", help="t4, l4, a100:2 …")
-@click.option("--region", default="", metavar="REGION")
+@click.option("--region", default="", metavar="REGION", help="us-west, us-east, eu-west, eu-north, or the cloud's own.")
 @click.option("--spot/--no-spot", default=None, help="Only spot machines, or none.")
-@click.option("--hours", type=float, default=1.0, show_default=True, metavar="H")
+@click.option("--hours", type=float, default=1.0, show_default=True, metavar="H", help="So long.")
 @json_option
 def estimate(clouds: Sequence[str], types: Sequence[str], gpu: str, region: str, spot: bool | None, hours: float, json_flag: bool) -> None:
     """Compare list prices of machines."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -299,8 +300,9 @@ def test_every_command_says_what_it_does() -> None:
         assert command.help, path
         for option in command.params:
             assert option.param_type_name == "argument" or option.help or option.hidden, (path, option.name)
-        for name, inner in getattr(command, "commands", {}).items():
-            walk(inner, [*path, name])
+        if isinstance(command, click.Group):
+            for name in command.list_commands(click.Context(command)):
+                walk(command.get_command(click.Context(command), name), [*path, name])
 
-    for group in ("experiments", "runs", "artifacts", "gc", "db", "import", "export"):
-        walk(commands.commands[group], [group])
+    for group in ("experiments", "runs", "artifacts", "gc", "db", "import", "export", "runner"):
+        walk(commands.get_command(click.Context(commands), group), [group])
