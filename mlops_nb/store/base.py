@@ -19,6 +19,8 @@ from mlops_nb.store.logged_models import LoggedModelStore
 from mlops_nb.store.page import MAX_PAGE as MAX_PAGE
 from mlops_nb.store.page import Page as Page
 from mlops_nb.store.purge import Purged, PurgeQuery
+from mlops_nb.store.queries import ExperimentQuery as ExperimentQuery
+from mlops_nb.store.queries import RunQuery as RunQuery
 from mlops_nb.store.registry import ModelRegistry
 from mlops_nb.store.run_files import RunFiles
 from mlops_nb.store.runners import RunnerLedger
@@ -27,46 +29,6 @@ from mlops_nb.store.transfer import StoreExport, StoreImport
 from mlops_nb.store.webhooks import WebhookStore
 
 LEASE_SECONDS = 60.0
-
-
-class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which runs, in which order.
-
-    Attributes:
-        experiment_ids: Only these; None means all.
-        filter: In the language of `core.filters`.
-        text: Free text that the run's name or a tag's value contains, any case.
-        order_by: Clauses such as `metrics.acc DESC`. Ties, and all when empty, by start time descending, then id.
-        lifecycle_stage: None means deleted and active ones.
-        max_results: At most `MAX_PAGE`.
-        page_token: From the last `Page`.
-    """
-
-    experiment_ids: list[str] | None = None
-    filter: str = ""
-    text: str = ""
-    order_by: list[str] = []
-    lifecycle_stage: LifecycleStage | None = LifecycleStage.ACTIVE
-    max_results: int = 1000
-    page_token: str | None = None
-
-
-class ExperimentQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which experiments, in which order.
-
-    Attributes:
-        filter: In the language of `core.filters`.
-        order_by: Clauses such as `name ASC`. Ties, and all when empty, by last update descending, then id descending.
-        lifecycle_stage: None means deleted and active ones.
-        max_results: At most `MAX_PAGE`.
-        page_token: From the last `Page`.
-    """
-
-    filter: str = ""
-    order_by: list[str] = []
-    lifecycle_stage: LifecycleStage | None = LifecycleStage.ACTIVE
-    max_results: int = 1000
-    page_token: str | None = None
 
 
 class MetricColumns(NamedTuple):
