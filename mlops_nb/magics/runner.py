@@ -17,7 +17,7 @@ from mlops_nb.fluent.runner_handle import RunnerHandle
 from mlops_nb.magics import runner_cards as cards
 from mlops_nb.magics.arguments import split_words, unquoted
 from mlops_nb.magics.runner_job_parsers import JOB_VERBS
-from mlops_nb.magics.runner_parsers import VERBS, parser_of
+from mlops_nb.magics.runner_parsers import VERBS, machine_wish, parser_of
 from mlops_nb.runners.requests import labels_of, request_of
 
 if TYPE_CHECKING:
@@ -97,18 +97,7 @@ class RunnerMagics(Magics):
             name=arguments.name,
             on=arguments.on or "local",
             agent=runners.ci_agent(agent) if ci else agent,
-            idle=arguments.idle,
-            max_hours=arguments.max_hours,
-            max_cost=arguments.max_cost,
-            region=arguments.region,
-            zones=arguments.zones,
-            types=arguments.types,
-            gpu=arguments.gpu,
-            cpus=arguments.cpu,
-            memory_gb=arguments.mem,
-            disk_gb=arguments.disk,
-            spot=arguments.spot,
-            image=arguments.image,
+            **machine_wish(arguments),
             permission_set=arguments.permission_set,
         )
         plan = runners.plan(request)

@@ -18,6 +18,7 @@ from mlops_nb.fluent import runner_jobs
 from mlops_nb.magics.arguments import split_assignment, split_words, unquoted
 from mlops_nb.magics.live import is_live
 from mlops_nb.magics.runner_job_parsers import EXPRESSIONS, parser_of
+from mlops_nb.magics.runner_parsers import machine_wish
 from mlops_nb.runners.jobs.handle import RemoteJob
 
 _WIDEST = 60
@@ -153,18 +154,7 @@ def request_for(arguments: Any, *, say: Callable[[str], None], ask: Callable[[st
     request = request_of(
         on=on,
         agent=AgentWish(kind="notebook", single=True),
-        idle=arguments.idle,
-        max_hours=arguments.max_hours,
-        max_cost=arguments.max_cost,
-        region=arguments.region,
-        zones=arguments.zones,
-        types=arguments.types,
-        gpu=arguments.gpu,
-        cpus=arguments.cpu,
-        memory_gb=arguments.mem,
-        disk_gb=arguments.disk,
-        spot=arguments.spot,
-        image=arguments.image,
+        **machine_wish(arguments),
     )
     plan = runners.plan(request)
     if plan.offer.hourly != 0:

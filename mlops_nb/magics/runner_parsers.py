@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from mlops_nb.magics.arguments import MagicParser
 
@@ -28,6 +29,13 @@ def machine_options(parser: MagicParser) -> None:
     parser.add_argument("--max-hours", type=float, metavar="H", help="end then, whatever it does; 4 by default")
     parser.add_argument("--max-cost", type=float, metavar="USD", help="end when it has cost this by the list price")
     parser.add_argument("--image", default="", metavar="IMAGE", help="instead of a current Ubuntu, or our container")
+
+
+def machine_wish(arguments: Any) -> dict[str, Any]:
+    """Return what `machine_options` has read, but for the place, in the words of `runners.requests.request_of`."""
+    names = ("idle", "max_hours", "max_cost", "region", "zones", "types", "gpu", "spot", "image")
+    wish = {name: getattr(arguments, name) for name in names}
+    return {**wish, "cpus": arguments.cpu, "memory_gb": arguments.mem, "disk_gb": arguments.disk}
 
 
 def _launch() -> MagicParser:

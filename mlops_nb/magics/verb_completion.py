@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ _FRESH_SECONDS = 3.0
 _FIRST_SECONDS = 0.02
 
 
-class VerbCompleter:
+class VerbCompleter(ABC):
     """Completes a line of a magic from what is known already.
 
     Args:
@@ -46,13 +47,13 @@ class VerbCompleter:
 
         self.matcher = matcher
 
+    @abstractmethod
     def values(self, kind: str) -> Iterable[str]:
         """Return what stands for a metavar of the parsers; `names` holds what `read_names` returned last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_names(self) -> Sequence[str]:
         """Return the names of what the magic is about; called in a thread, and may raise."""
-        raise NotImplementedError
 
     def refresh(self) -> None:
         """Begin to read the names anew where they are not fresh; the first time it waits for them for an instant."""
