@@ -6,6 +6,7 @@ import type { ISidebarContext } from './context';
 import type { Item } from './items';
 import { ItemContent } from './itemcontent';
 import { type Move, moveOf } from './keys';
+import { openMenu } from './rowmenu';
 import {
   endpointOf,
   expandedOf,
@@ -290,14 +291,4 @@ export function RunTree(props: {
       </div>
     </div>
   );
-}
-
-/** Open the context menu of a row, below its beginning. */
-function openMenu(row: HTMLElement | null | undefined): void {
-  const box = row?.getBoundingClientRect();
-  if (row && box) {
-    const at = { clientX: box.left + 24, clientY: box.top + box.height / 2 };
-    const event = { bubbles: true, cancelable: true, ...at };
-    row.dispatchEvent(new MouseEvent('contextmenu', event));
-  }
 }
